@@ -1,0 +1,69 @@
+# What a fresh machine with rustup, make and apt needs for `make demo` and `make test` is installed on the way.
+# The rest is cargo: `cargo build --release` needs a C compiler and cmake, nothing else.
+
+CARGO   ?= cargo
+# PROFILE=dev builds several times faster and runs several times slower.
+PROFILE ?= release
+BUILT    = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# `make demo ONCE=1` ends after the tour; ARGS passes the rest: make demo ARGS="--http 127.0.0.1:9080".
+ONCE    ?=
+ARGS    ?=
+NEXTEST_PROFILE ?= default
+
+.PHONY: help demo build test plugins lint bench soak certs tools clean
+.DEFAULT_GOAL := help
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build plugins ## Everything in one process, with a tour of orders (ONCE=1 ends after it)
+	$(BUILT)/sluis demo $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
+
+build: tools ## The program
+	$(CARGO) build --locked --profile $(PROFILE) --bin sluis
+
+plugins: tools ## The tenants' components, into plugins/dist
+	plugins/build.sh
+
+test: tools plugins ## Every test
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest || true
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    set -x; $(CARGO) nextest run --locked --workspace --profile $(NEXTEST_PROFILE); \
+	else \
+	    set -x; $(CARGO) test --locked --workspace --no-fail-fast; \
+	fi
+	cd plugins && $(CARGO) test --locked --workspace
+
+lint: tools ## Formatting and lints, warnings denied
+	$(CARGO) fmt --all --check
+	cd plugins && $(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd plugins && $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd plugins && $(CARGO) clippy --locked --workspace --exclude inspect --target wasm32-wasip2 -- -D warnings
+
+bench: plugins ## Micro-benchmarks of every stage
+	$(CARGO) bench --locked --package sluis-bench
+
+soak: plugins ## The long form of the crash test: 20 kills, 10,000 orders each
+	SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000 $(CARGO) test --locked --test it a213 -- --nocapture
+
+certs: ## A throw-away CA and certificate in certs/local
+	certs/make.sh
+
+tools: ## Install what the build needs and is not there: C compiler, cmake, the pinned toolchain
+	@missing=; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v cmake >/dev/null || missing="$$missing cmake"; \
+	if [ -n "$$missing" ]; then \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
+	    $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	fi
+	@command -v rustup >/dev/null || command -v $(CARGO) >/dev/null || { echo 'please install rustup: https://rustup.rs' >&2; exit 1; }
+	@if command -v rustup >/dev/null; then \
+	    rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup toolchain install; \
+	fi
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf plugins/target plugins/dist

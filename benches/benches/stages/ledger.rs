@@ -1,0 +1,111 @@
+//! Durable accepts: one turn is one event from each of so many callers, and a caller asks again as soon as it is
+//! answered. So the time of a turn is how long a caller waits, and the elements per second are events per second.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use sluis_bench::{Latencies, ORDER, latencies};
+use sluis_ledger::{Ledger, Observer, Options};
+use sluis_model::event::NewEvent;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::house::{House, TENANT};
+
+/// Syncs of the bare disk, for comparison.
+const SYNCS: usize = 200;
+
+/// What the ledger's commits took, and how many events they held.
+struct Commits(Mutex<(Latencies, u64)>);
+
+impl Observer for Commits {
+    fn committed(&self, batch: usize, fsync: Duration) {
+        let mut commits = self.0.lock().unwrap();
+        commits.0.saturating_record(fsync.as_micros() as u64);
+        commits.1 += batch as u64;
+    }
+}
+
+pub fn bench(criterion: &mut Criterion, house: &House) {
+    let mut measured = Vec::new();
+    let mut group = criterion.benchmark_group("ledger/accept");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10).warm_up_time(Duration::from_millis(300));
+    for callers in [1_usize, 16, 128, 1_024] {
+        let commits = Arc::new(Commits(Mutex::new((latencies().unwrap(), 0))));
+        let options = Options { observer: commits.clone(), ..Options::default() };
+        let dir = house.dir(&format!("ledger-{callers}"));
+        let ledger = Arc::new(Ledger::open_with(&dir, &house.plan.ledger, options).unwrap());
+        group.throughput(Throughput::Elements(callers as u64));
+        group.bench_function(BenchmarkId::from_parameter(callers), |b| {
+            b.iter_custom(|turns| house.runtime.block_on(drive(&ledger, callers, turns)));
+        });
+        house.runtime.block_on(ledger.close());
+        measured.push((callers, commits));
+    }
+    group.finish();
+    print_commits(&measured, house);
+}
+
+async fn drive(ledger: &Arc<Ledger>, callers: usize, turns: u64) -> Duration {
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let ledger = ledger.clone();
+        tasks.spawn(async move {
+            for _ in 0..turns {
+                ledger.accept(event(), u64::MAX).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    began.elapsed()
+}
+
+fn event() -> NewEvent {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    NewEvent {
+        id: Uuid::now_v7(),
+        tenant: TENANT.into(),
+        route: "orders".into(),
+        event_type: "erp.order.created".into(),
+        key: None,
+        content_type: "application/json".into(),
+        body: ORDER.into(),
+        sinks: vec!["erp".into()],
+        correlation_id: "0123456789abcdef0123456789abcdef".into(),
+        traceparent: Some("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into()),
+        accepted_at: now.as_millis() as u64,
+    }
+}
+
+/// The disk decides about these figures, so it is shown beside them.
+fn print_commits(measured: &[(usize, Arc<Commits>)], house: &House) {
+    let measured = measured.iter().map(|(callers, commits)| {
+        let (took, events) = &*commits.0.lock().unwrap();
+        (format!("commit, {callers} callers"), took.clone(), *events as f64 / took.len().max(1) as f64)
+    });
+    let rows: Vec<_> = measured.filter(|(_, took, _)| !took.is_empty()).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let bare = ("fdatasync of 4 KiB, bare".to_owned(), bare_syncs(&house.dir("bare")), 0.0);
+    println!("time to stable storage, µs     count  events each    p50     p90     p99     max");
+    for (what, took, events) in rows.into_iter().chain([bare]) {
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| took.value_at_quantile(q));
+        println!("{what:<28} {:>7} {events:>12.1} {p50:>6} {p90:>7} {p99:>7} {:>7}", took.len(), took.max());
+    }
+}
+
+fn bare_syncs(path: &std::path::Path) -> Latencies {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut took = latencies().unwrap();
+    for _ in 0..SYNCS {
+        let began = Instant::now();
+        file.write_all(&[0x5a; 4_096]).unwrap();
+        file.sync_data().unwrap();
+        took.saturating_record(began.elapsed().as_micros() as u64);
+    }
+    took
+}

@@ -1,0 +1,176 @@
+//! The real gateway as a process of its own.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use crate::client::{Client, order};
+use crate::memory::Memory;
+use crate::{Error, issuer};
+
+/// Log lines that are kept to tell why a gateway ended.
+const TAIL: usize = 20;
+/// Longest wait for the first request that is answered well.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// A running gateway; killed when dropped.
+pub struct Gateway {
+    /// Its listener.
+    pub http: SocketAddr,
+    /// From the start of the process until it said that it serves.
+    pub start: Duration,
+    child: Child,
+    /// What it logged last before it served.
+    tail: Tail,
+}
+
+type Tail = Arc<Mutex<VecDeque<String>>>;
+
+impl Gateway {
+    /// Writes `config` to `dir`, which also keeps the state, and starts `sluis` there. Waits at most `patience` until it
+    /// serves.
+    pub fn start(sluis: &Path, dir: &Path, config: &str, patience: Duration) -> Result<Self, Error> {
+        let file = dir.join("gateway.yaml");
+        std::fs::write(&file, config)?;
+        let began = Instant::now();
+        let mut child = Command::new(sluis)
+            .args(["run", "--config"])
+            .arg(&file)
+            .env("SLUIS_LOG", "info,pingora=off,pingora_core=off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}; build it first, or name it with --sluis", sluis.display()))?;
+        let stdout = child.stdout.take().ok_or("no output of the gateway")?;
+        let tail = Tail::default();
+        let serving = follow(stdout, tail.clone());
+        let mut gateway = Gateway { http: ([127, 0, 0, 1], 0).into(), start: Duration::ZERO, child, tail };
+        gateway.http = gateway.wait(&serving, began + patience)?;
+        gateway.start = began.elapsed();
+        Ok(gateway)
+    }
+
+    fn wait(&mut self, serving: &Receiver<SocketAddr>, until: Instant) -> Result<SocketAddr, Error> {
+        loop {
+            match serving.recv_timeout(Duration::from_millis(100)) {
+                Ok(address) => return Ok(address),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
+                Err(RecvTimeoutError::Timeout) => return Err("the gateway did not serve in time".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    return Err(format!("the gateway ended with {status}:\n{}", self.told()).into());
+                }
+            }
+        }
+    }
+
+    /// Sends orders with this token until one is answered 200: by then the issuer's keys are there.
+    pub async fn settle(&self, token: &str) -> Result<(), Error> {
+        let client = Client::new(self.http);
+        let until = Instant::now() + SETTLE;
+        loop {
+            let answer = client.send(order(token, None)?).await?;
+            if answer.status() == StatusCode::OK {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let text = String::from_utf8_lossy(answer.body()).into_owned();
+                return Err(format!("the gateway answers {}: {text}\n{}", answer.status(), self.told()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What it logged before it served.
+    fn told(&self) -> String {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What it holds in memory now.
+    pub fn memory(&self) -> std::io::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads all that it logs, so that it never waits for a reader, and tells the address once it serves.
+fn follow(stdout: ChildStdout, tail: Tail) -> Receiver<SocketAddr> {
+    let (sender, receiver) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut sender: Option<SyncSender<SocketAddr>> = Some(sender);
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if sender.is_none() {
+                continue;
+            }
+            match serving(&line) {
+                Some(address) => {
+                    let _ = sender.take().map(|sender| sender.send(address));
+                }
+                None => {
+                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.push_back(line);
+                    if tail.len() > TAIL {
+                        tail.pop_front();
+                    }
+                }
+            }
+        }
+    });
+    receiver
+}
+
+/// The address of the first listener, from the line that says so.
+fn serving(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line.get("message")?.as_str()? != "serving" {
+        return None;
+    }
+    line.get("listeners")?.as_str()?.trim_matches(['[', ']']).split(", ").next()?.parse().ok()
+}
+
+/// A configuration: free ports, one route `POST /v1/orders` with the plugin slot `orders`, the issuer and the upstream
+/// at `upstream`, components from `components`. `tenants` is the YAML of the list.
+pub fn config(upstream: SocketAddr, components: &Path, threads: usize, tenants: &str) -> Result<String, Error> {
+    let components = serde_json::to_string(&std::path::absolute(components)?)?;
+    let issuer = issuer::Issuer::yaml(upstream);
+    Ok(format!(
+        "version: 1\n\
+         server: {{ threads: {threads}, state_dir: state, access_log: false, limits: {{ connections_per_address: 4096 }} }}\n\
+         listeners:\n  - {{ name: http, address: \"127.0.0.1:0\" }}\n\
+         admin: {{ address: \"127.0.0.1:0\" }}\n\
+         {issuer}\
+         upstreams:\n  - {{ name: erp, endpoints: [\"http://{upstream}\"] }}\n\
+         plugins: {{ dir: {components} }}\n\
+         routes:\n  - {{ name: orders, path: /v1/orders, methods: [POST], plugin: orders, \
+         auth: {{ issuers: [idp], scopes: [\"orders:write\"] }}, forward: {{ upstreams: [erp] }} }}\n\
+         tenants:\n{tenants}"
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_the_log() {
+        let line = r#"{"level":"INFO","message":"serving","listeners":"[127.0.0.1:41234, 127.0.0.1:5]","admin":"x"}"#;
+        assert_eq!(serving(line), Some("127.0.0.1:41234".parse().unwrap()));
+        assert_eq!(serving(r#"{"message":"new keys"}"#), None);
+        assert_eq!(serving("no json"), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! How a command fails, and the exit code that says so to scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use sluis_edge::server::StartError;
+use sluis_model::config::ConfigError;
+
+/// Anything that went wrong.
+pub const FAILED: u8 = 1;
+/// The configuration is invalid.
+pub const INVALID_CONFIG: u8 = 3;
+/// The command line is wrong (`EX_USAGE` of sysexits).
+pub const USAGE: u8 = 64;
+
+/// Why a command failed; `main` prints it and takes the exit code from it.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is invalid.
+    Config(ConfigError),
+    /// Standard output could not be written to.
+    Output(std::io::Error),
+    /// The gateway did not start.
+    Start(StartError),
+}
+
+impl Failure {
+    /// The exit code of the process.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Config(_) => INVALID_CONFIG,
+            Failure::Output(_) | Failure::Start(_) => FAILED,
+        })
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Failure::Config(error) => error.fmt(f),
+            Failure::Output(error) => write!(f, "cannot write the output: {error}"),
+            Failure::Start(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::Config(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Failure::Start(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Output(error)
+    }
+}

@@ -1,0 +1,94 @@
+//! The operators' listener, never the customers'.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `GET /livez` | 200 while the process runs |
+//! | `GET /readyz` | 200 when requests can be served, 503 with the reasons when not |
+//! | `GET /metrics` | Prometheus text |
+//! | `GET /plan` | the plan in force, secrets redacted |
+//! | `GET /upstreams` | breaker, requests in flight |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::json;
+use sluis_ledger::Health;
+
+use crate::state::App;
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/plan", get(plan))
+        .route("/upstreams", get(upstreams))
+        .with_state(app)
+}
+
+/// What keeps the gateway from serving; empty when ready. An upstream that is down is no reason: its breaker answers.
+pub fn not_ready(app: &App) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    if app.draining.load(Ordering::Relaxed) {
+        reasons.push("draining");
+    }
+    if app.ledger.health() == Health::Failed {
+        reasons.push("ledger storage fault");
+    }
+    reasons
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let reasons = not_ready(&app);
+    if reasons.is_empty() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "reasons": reasons }))).into_response()
+    }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let backlog = app.ledger.backlog();
+    app.metrics.backlog_events.set(i64::try_from(backlog.events).unwrap_or(i64::MAX));
+    app.metrics.backlog_bytes.set(i64::try_from(backlog.bytes).unwrap_or(i64::MAX));
+    app.metrics.set_tokens(&app.token_cache.counts());
+    for source in app.jwks.status() {
+        app.metrics
+            .jwks_keys
+            .with_label_values(&[&*source.issuer])
+            .set(i64::try_from(source.keys.unwrap_or(0)).unwrap_or(i64::MAX));
+    }
+    let generation = app.generation.load();
+    let now = app.clock.now();
+    for entry in generation.upstreams.values() {
+        entry.metrics.breaker.set(i64::from(entry.state.breaker.state(now).code()));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+async fn plan(State(app): State<Arc<App>>) -> Response {
+    let generation = app.generation.load();
+    let plan = &generation.plan;
+    Json(json!({ "generation": generation.number, "digest": plan.digest, "plan": plan.resolved })).into_response()
+}
+
+async fn upstreams(State(app): State<Arc<App>>) -> Response {
+    let generation = app.generation.load();
+    let now = app.clock.now();
+    let all: serde_json::Map<String, serde_json::Value> = generation
+        .upstreams
+        .iter()
+        .map(|(name, entry)| {
+            let state = &entry.state;
+            let about = json!({ "breaker": state.breaker.state(now).label(), "in_flight": state.permits.in_use() });
+            (name.to_string(), about)
+        })
+        .collect();
+    Json(all).into_response()
+}

@@ -1,0 +1,30 @@
+//! Floor 2 of Sluis: ingress, admit, forward, reply; the only crate that names pingora.
+//!
+//! A request's life is read in [`serve`]; the order of its checks in [`admit`]; every "no" leaves by [`reply`].
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod admit;
+pub mod body;
+pub mod clock;
+pub mod components;
+pub mod decide;
+pub mod enqueue;
+pub mod forward;
+pub mod guard;
+pub mod head;
+pub mod jwks;
+pub mod load;
+pub mod metrics;
+pub mod observe;
+pub mod record;
+pub mod relay;
+pub mod reload;
+pub mod reply;
+pub mod serve;
+pub mod server;
+pub mod state;
+pub mod tls;
+pub mod tokens;
+pub mod upstream;

@@ -1,0 +1,191 @@
+//! An answer on its way to the client: hop-by-hop fields dropped, changed by the plugin where it asked, streamed
+//! piece by piece with the client's pace.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use sluis_model::fields;
+use sluis_model::hook::{CheckedResponse, ResponseView};
+use sluis_model::refusal::Refusal;
+use sluis_sandbox::Plugin;
+
+use crate::admit::Admitted;
+use crate::decide;
+use crate::forward::{Failure, Forwarded};
+use crate::record::Record;
+use crate::state::{Context, TenantState};
+
+/// Streams the answer to the client, or hands it to `on-response` first.
+pub async fn relay(
+    cx: Context<'_>,
+    session: &mut ServerSession,
+    admitted: &Admitted<'_>,
+    plugin: Option<&Plugin>,
+    forwarded: Forwarded,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    match (plugin, &admitted.tenant) {
+        (Some(plugin), Some(tenant)) if plugin.hooks().on_response => {
+            through_guest(cx, session, admitted, (tenant, plugin), forwarded, record).await
+        }
+        _ => stream(session, forwarded, record).await,
+    }
+}
+
+async fn stream(session: &mut ServerSession, mut forwarded: Forwarded, record: &mut Record) -> Result<(), Failure> {
+    let headers = forwarded.take_headers();
+    let head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
+    record.answered(head.status.as_u16());
+    let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
+    session.write_response_header(Box::new(head)).await.map_err(|_| Failure::ClientGone)?;
+    if bodiless {
+        if session.is_http2() {
+            session.write_response_body(Bytes::new(), true).await.map_err(|_| Failure::ClientGone)?;
+        }
+        forwarded.complete();
+        return Ok(());
+    }
+    while let Some(piece) = forwarded.next().await? {
+        let last = forwarded.is_done();
+        session.write_response_body(piece, last).await.map_err(|_| Failure::ClientGone)?;
+        if last {
+            forwarded.complete();
+            return Ok(());
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await.map_err(|_| Failure::ClientGone)?;
+    forwarded.complete();
+    Ok(())
+}
+
+/// The head that the client gets of an upstream's.
+fn client_head(status: StatusCode, mut headers: HeaderMap, record: &Record) -> pingora::Result<ResponseHeader> {
+    let mut dropped: Vec<HeaderName> = headers.keys().filter(|name| fields::is_hop_by_hop(name)).cloned().collect();
+    if headers.contains_key(CONNECTION) {
+        dropped.extend(fields::nominated_by_upstream(&headers));
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = headers;
+    let mut head = ResponseHeader::from(parts);
+    head.insert_header(CORRELATION_ID, &*record.correlation_id)?;
+    // An HTTP/1.1 client is framed by chunks where the length is not known; pingora reads this field for that.
+    let bodiless = matches!(head.status.as_u16(), 204 | 304);
+    if !bodiless && !head.headers.contains_key(CONTENT_LENGTH) && record.http1_1 {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(head)
+}
+
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+async fn through_guest(
+    cx: Context<'_>,
+    session: &mut ServerSession,
+    admitted: &Admitted<'_>,
+    (tenant, plugin): (&TenantState, &Plugin),
+    mut forwarded: Forwarded,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    let body = collect(&mut forwarded, admitted.route.route.body_limit).await?;
+    let headers = forwarded.head().headers.clone();
+    let mut head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
+    let change = {
+        let headers = decide::visible_fields(&forwarded.head().headers);
+        let view = ResponseView {
+            status: forwarded.head().status.as_u16(),
+            headers: &headers,
+            body: &body,
+            route: &admitted.route.route.name,
+            tenant: &tenant.tenant.id,
+            correlation_id: &record.correlation_id,
+        };
+        decide::on_response(cx, admitted.route, tenant, plugin, view).await
+    };
+    // The upstream did its part, whatever the guest makes of it.
+    forwarded.complete();
+    let change = change?;
+    apply(&mut head, &change).map_err(|_| Refusal::PluginOutputInvalid)?;
+    head.remove_header(&TRANSFER_ENCODING);
+    let body = change.body.map_or(body, Bytes::from);
+    record.answered(head.status.as_u16());
+    crate::reply::respond(session, head, body, &record.correlation_id).await.map_err(|_| Failure::ClientGone)
+}
+
+async fn collect(forwarded: &mut Forwarded, cap: usize) -> Result<Bytes, Refusal> {
+    let Some(first) = forwarded.next().await? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() > cap {
+        return Err(Refusal::BadUpstreamResponse);
+    }
+    if forwarded.is_done() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::from(&first[..]);
+    while let Some(piece) = forwarded.next().await? {
+        if whole.len() + piece.len() > cap {
+            return Err(Refusal::BadUpstreamResponse);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+fn apply(head: &mut ResponseHeader, change: &CheckedResponse) -> pingora::Result<()> {
+    if let Some(status) = change.status {
+        head.set_status(status)?;
+    }
+    for name in change.remove_headers.iter().chain(change.set_headers.iter().map(|(name, _)| name)) {
+        head.remove_header(name);
+    }
+    // Appended, so that a guest can set two cookies.
+    for (name, value) in &change.set_headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// The answer that a guest gave by `respond`.
+pub fn guest_answer(response: CheckedResponse) -> Result<(ResponseHeader, Bytes), Refusal> {
+    let build = || {
+        let status = response.status.unwrap_or(http::StatusCode::OK);
+        let mut head = ResponseHeader::build_no_case(status, Some(response.set_headers.len() + 3))?;
+        for (name, value) in &response.set_headers {
+            head.append_header(name.clone(), HeaderValue::clone(value))?;
+        }
+        Ok::<_, Box<pingora::Error>>(head)
+    };
+    let head = build().map_err(|_| Refusal::PluginOutputInvalid)?;
+    Ok((head, response.body.map(Bytes::from).unwrap_or_default()))
+}
+
+/// After an answer that came before the whole request: reads on for a moment, so that the client sees the answer
+/// instead of a reset (RFC 9112 §9.6). Bounded in time and bytes.
+pub async fn linger(session: &mut ServerSession) {
+    const TIME: Duration = Duration::from_secs(1);
+    const BYTES: usize = 16 * 1024 * 1024;
+    if session.is_http2() || session.is_body_done() || crate::body::expects_continue(session) {
+        return;
+    }
+    if session.finish_body().await.is_err() {
+        return;
+    }
+    let drain = async {
+        let mut read = 0;
+        while read < BYTES {
+            match session.read_request_body().await {
+                Ok(Some(piece)) => read += piece.len(),
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(TIME, drain).await;
+}

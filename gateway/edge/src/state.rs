@@ -1,0 +1,190 @@
+//! What is alive: one generation of plan with its run-time state, and the parts that outlive generations.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use sluis_ledger::Ledger;
+use sluis_model::limits::{Permits, Rate};
+use sluis_model::plan::{Plan, Route, Tenant};
+use sluis_sandbox::{Plugin, Scope};
+
+use crate::clock::Clock;
+use crate::jwks::Jwks;
+use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
+use crate::tokens::{TokenCache, Tokens};
+use crate::upstream::{UpstreamError, UpstreamState};
+
+/// The process: what every request needs.
+pub struct App {
+    /// The plan in force with its state; a request keeps the one that it began with.
+    pub generation: ArcSwap<Generation>,
+    /// Clocks.
+    pub clock: Clock,
+    /// Keys of all issuers.
+    pub jwks: Jwks,
+    /// Verified tokens.
+    pub token_cache: Arc<TokenCache>,
+    /// Durable events.
+    pub ledger: Arc<Ledger>,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// Requests in flight, all tenants.
+    pub in_flight: Arc<Permits>,
+    /// Set once at the beginning of the end.
+    pub draining: AtomicBool,
+}
+
+/// What a request is served with: the process, and the plan that it began with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The process.
+    pub app: &'a App,
+    /// The plan and its state.
+    pub generation: &'a Generation,
+}
+
+/// One plan and the state that belongs to it.
+pub struct Generation {
+    /// Counts from 1.
+    pub number: u64,
+    /// As checked.
+    pub plan: Arc<Plan>,
+    /// In the plan's order.
+    pub routes: Vec<RouteState>,
+    /// Tokens to identities, with the plan's issuers.
+    pub tokens: Tokens,
+    /// By id.
+    pub tenants: HashMap<Arc<str>, Arc<TenantState>>,
+    /// By name.
+    pub upstreams: HashMap<Arc<str>, Arc<UpstreamEntry>>,
+}
+
+/// A route with what it needs resolved.
+pub struct RouteState {
+    /// As checked.
+    pub route: Arc<Route>,
+    /// In the route's order; the first is the default.
+    pub upstreams: Vec<Arc<UpstreamEntry>>,
+    /// Scopes joined by spaces, for the challenge.
+    pub scope_text: Arc<str>,
+    /// Its counters.
+    pub metrics: RouteMetrics,
+}
+
+/// An upstream and its counters.
+pub struct UpstreamEntry {
+    /// Connections, breaker, permits.
+    pub state: Arc<UpstreamState>,
+    /// Its counters.
+    pub metrics: UpstreamMetrics,
+}
+
+/// A tenant and its share of the house.
+pub struct TenantState {
+    /// As checked.
+    pub tenant: Arc<Tenant>,
+    /// Requests per second.
+    pub rate: Arc<Rate>,
+    /// Requests in flight.
+    pub in_flight: Arc<Permits>,
+    /// Plugin calls at once.
+    pub plugin_calls: Arc<Permits>,
+    /// Loaded components by slot; a slot whose component did not load is absent.
+    pub plugins: HashMap<Arc<str>, Arc<Plugin>>,
+    /// What its plugins may see of it.
+    pub scope: Arc<Scope>,
+    /// Its counters.
+    pub metrics: TenantMetrics,
+}
+
+/// Components by tenant and slot.
+pub type LoadedPlugins = HashMap<(Arc<str>, Arc<str>), Arc<Plugin>>;
+
+impl Generation {
+    /// Builds the state of `plan`, keeping of `previous` what survives a reload: pools, breakers, permits and rates.
+    pub fn build(
+        plan: Arc<Plan>,
+        plugins: &LoadedPlugins,
+        tokens: Tokens,
+        metrics: &Metrics,
+        previous: Option<&Generation>,
+    ) -> Result<Self, UpstreamError> {
+        let upstreams = plan
+            .upstreams
+            .iter()
+            .map(|(name, settings)| {
+                let before = previous.and_then(|p| p.upstreams.get(name)).map(|entry| &entry.state);
+                let state = UpstreamState::build(settings, before)?;
+                Ok((name.clone(), Arc::new(UpstreamEntry { state, metrics: UpstreamMetrics::new(metrics, name) })))
+            })
+            .collect::<Result<HashMap<_, _>, UpstreamError>>()?;
+        let tenants = plan
+            .tenants
+            .iter()
+            .map(|(id, tenant)| {
+                let before = previous.and_then(|p| p.tenants.get(id));
+                (id.clone(), Arc::new(TenantState::build(tenant, plugins, metrics, before)))
+            })
+            .collect();
+        let routes = plan.router.routes().iter().map(|route| RouteState::build(route, &upstreams, metrics)).collect();
+        Ok(Generation { number: previous.map_or(1, |p| p.number + 1), plan, routes, tokens, tenants, upstreams })
+    }
+}
+
+impl RouteState {
+    fn build(route: &Arc<Route>, upstreams: &HashMap<Arc<str>, Arc<UpstreamEntry>>, metrics: &Metrics) -> Self {
+        let scope_text = match &route.auth {
+            sluis_model::plan::Auth::Jwt { scopes, .. } => scopes.join(" ").into(),
+            sluis_model::plan::Auth::Public => "".into(),
+        };
+        RouteState {
+            route: route.clone(),
+            upstreams: route.action.upstreams.iter().filter_map(|u| upstreams.get(&u.name).cloned()).collect(),
+            scope_text,
+            metrics: RouteMetrics::new(metrics, &route.name),
+        }
+    }
+}
+
+impl TenantState {
+    fn build(
+        tenant: &Arc<Tenant>,
+        plugins: &LoadedPlugins,
+        metrics: &Metrics,
+        before: Option<&Arc<TenantState>>,
+    ) -> Self {
+        let limits = &tenant.limits;
+        let (rate, in_flight, plugin_calls) = match before {
+            Some(before) => {
+                before.rate.set(limits.rate, limits.burst);
+                before.in_flight.set_limit(limits.in_flight);
+                before.plugin_calls.set_limit(limits.plugin_concurrency);
+                (before.rate.clone(), before.in_flight.clone(), before.plugin_calls.clone())
+            }
+            None => (
+                Arc::new(Rate::new(limits.rate, limits.burst)),
+                Arc::new(Permits::new(limits.in_flight)),
+                Arc::new(Permits::new(limits.plugin_concurrency)),
+            ),
+        };
+        let plugins = tenant
+            .plugins
+            .keys()
+            .filter_map(|slot| {
+                let plugin = plugins.get(&(tenant.id.clone(), slot.clone()))?;
+                Some((slot.clone(), plugin.clone()))
+            })
+            .collect();
+        TenantState {
+            tenant: tenant.clone(),
+            rate,
+            in_flight,
+            plugin_calls,
+            plugins,
+            scope: Arc::new(Scope { tenant: tenant.id.clone(), config: tenant.config.clone() }),
+            metrics: TenantMetrics::new(metrics, &tenant.id),
+        }
+    }
+}

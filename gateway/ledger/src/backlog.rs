@@ -1,0 +1,245 @@
+//! How much waits, kept in memory: quotas are checked without asking the database.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use sluis_model::event::{DeliveryState, NewEvent};
+
+use crate::error::AcceptError;
+
+/// What the rows of one event occupy beside its own text and body, roughly.
+const EVENT_OVERHEAD: u64 = 256;
+/// The same for each delivery with its history.
+const DELIVERY_OVERHEAD: u64 = 256;
+
+/// What an event counts against the quotas: its bytes, and those of the rows about it.
+pub(crate) fn event_bytes(event: &NewEvent) -> u64 {
+    let text = event.tenant.len()
+        + event.route.len()
+        + event.event_type.len()
+        + event.key.as_ref().map_or(0, String::len)
+        + event.content_type.len()
+        + event.correlation_id.len()
+        + event.traceparent.as_ref().map_or(0, |t| t.len());
+    (text + event.body.len()) as u64 + EVENT_OVERHEAD + DELIVERY_OVERHEAD * event.sinks.len() as u64
+}
+
+/// A picture of the backlog.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Events that not every sink has confirmed; dead ones count until somebody settles them.
+    pub events: u64,
+    /// Their bytes, those that are being accepted included.
+    pub bytes: u64,
+    /// Where accepting ends.
+    pub max_bytes: u64,
+    /// Deliveries by sink and state.
+    pub sinks: Vec<SinkDepth>,
+    /// Age of the oldest event with a delivery that is not final; refreshed every second.
+    pub oldest: Option<Duration>,
+}
+
+impl Backlog {
+    /// Deliveries in a state, all sinks.
+    pub fn count(&self, state: DeliveryState) -> u64 {
+        self.sinks.iter().map(|sink| sink.count(state)).sum()
+    }
+}
+
+/// Deliveries of one sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkDepth {
+    /// The sink's name.
+    pub sink: Arc<str>,
+    counts: [u64; DeliveryState::ALL.len()],
+}
+
+impl SinkDepth {
+    /// Deliveries in a state. Those of a held sink count as held.
+    pub fn count(&self, state: DeliveryState) -> u64 {
+        self.counts[state as usize]
+    }
+
+    /// (state, deliveries) of every state.
+    pub fn counts(&self) -> impl Iterator<Item = (DeliveryState, u64)> + '_ {
+        DeliveryState::ALL.into_iter().map(|state| (state, self.count(state)))
+    }
+}
+
+/// One row per sink: signed, as differences pass through it.
+pub(crate) type Counts = [i64; DeliveryState::ALL.len()];
+
+/// The live numbers behind [`Backlog`]; written by the writer after each commit, read by anyone.
+#[derive(Debug)]
+pub(crate) struct Room {
+    max_bytes: u64,
+    bytes: AtomicU64,
+    events: AtomicU64,
+    /// Bytes of everything that is stored, finished events included.
+    stored: AtomicU64,
+    tenants: DashMap<Arc<str>, Arc<AtomicU64>>,
+    depths: Mutex<HashMap<Arc<str>, Counts>>,
+    holds: Mutex<HashMap<Arc<str>, HoldReason>>,
+    /// `accepted_at` of the oldest open event, 0 for none.
+    oldest: AtomicU64,
+}
+
+/// Why a whole sink is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HoldReason {
+    pub since: u64,
+    pub actor: String,
+    pub reason: String,
+}
+
+impl Room {
+    pub fn new(max_bytes: u64) -> Room {
+        Room {
+            max_bytes,
+            bytes: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            tenants: DashMap::new(),
+            depths: Mutex::new(HashMap::new()),
+            holds: Mutex::new(HashMap::new()),
+            oldest: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether anything more may come in from this tenant; one look at two numbers.
+    pub fn check(&self, tenant: &str, tenant_max: u64) -> Result<(), AcceptError> {
+        if self.bytes.load(Ordering::Relaxed) >= self.max_bytes {
+            return Err(AcceptError::Full);
+        }
+        let used = self.tenants.get(tenant).map_or(0, |used| used.load(Ordering::Relaxed));
+        if used >= tenant_max { Err(AcceptError::TenantFull) } else { Ok(()) }
+    }
+
+    /// Sets bytes aside for an event, before it is queued: many producers at once cannot overshoot.
+    pub fn reserve(
+        self: &Arc<Self>,
+        tenant: &Arc<str>,
+        tenant_max: u64,
+        bytes: u64,
+    ) -> Result<Reservation, AcceptError> {
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_bytes {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(AcceptError::Full);
+        }
+        let used = self.tenant(tenant);
+        if used.fetch_add(bytes, Ordering::Relaxed) + bytes > tenant_max {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(AcceptError::TenantFull);
+        }
+        Ok(Reservation { room: Arc::clone(self), used, bytes, kept: false })
+    }
+
+    fn tenant(&self, tenant: &Arc<str>) -> Arc<AtomicU64> {
+        if let Some(used) = self.tenants.get(tenant) {
+            return Arc::clone(&used);
+        }
+        Arc::clone(&self.tenants.entry(Arc::clone(tenant)).or_default())
+    }
+
+    /// What the database holds, at the start.
+    pub fn load_tenant(&self, tenant: &Arc<str>, events: i64, bytes: i64) {
+        let bytes = u64::try_from(bytes).unwrap_or(0);
+        self.tenant(tenant).fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.add_events(events);
+    }
+
+    /// Gives back the bytes of events that are settled.
+    pub fn release(&self, tenant: &Arc<str>, bytes: u64) {
+        self.tenant(tenant).fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn add_events(&self, events: i64) {
+        // Two's complement: adding a negative difference wraps to the right sum.
+        self.events.fetch_add(events.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    pub fn set_stored(&self, bytes: i64) {
+        self.stored.store(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Whether finished events must make room before their retention is over.
+    pub fn is_overfull(&self) -> bool {
+        self.stored.load(Ordering::Relaxed) > self.max_bytes
+    }
+
+    pub fn set_oldest(&self, accepted_at: Option<u64>) {
+        self.oldest.store(accepted_at.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub fn depths(&self) -> MutexGuard<'_, HashMap<Arc<str>, Counts>> {
+        self.depths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, HoldReason>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names of sinks with deliveries that wait for a worker.
+    pub fn waiting_sinks(&self) -> Vec<Arc<str>> {
+        let depths = self.depths();
+        let waits = |counts: &Counts| DeliveryState::ALL.iter().any(|s| s.is_waiting() && counts[*s as usize] > 0);
+        depths.iter().filter(|(_, counts)| waits(counts)).map(|(sink, _)| Arc::clone(sink)).collect()
+    }
+
+    pub fn picture(&self, now: u64) -> Backlog {
+        let holds = self.holds().keys().cloned().collect::<Vec<_>>();
+        let mut sinks: Vec<SinkDepth> = self
+            .depths()
+            .iter()
+            .map(|(sink, counts)| {
+                let mut counts = counts.map(|n| u64::try_from(n).unwrap_or(0));
+                if holds.contains(sink) {
+                    for state in DeliveryState::ALL.into_iter().filter(|s| s.is_waiting()) {
+                        counts[DeliveryState::Held as usize] += std::mem::take(&mut counts[state as usize]);
+                    }
+                }
+                SinkDepth { sink: Arc::clone(sink), counts }
+            })
+            .collect();
+        sinks.sort_by(|a, b| a.sink.cmp(&b.sink));
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        Backlog {
+            events: self.events.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            max_bytes: self.max_bytes,
+            sinks,
+            oldest: (oldest > 0).then(|| Duration::from_millis(now.saturating_sub(oldest))),
+        }
+    }
+}
+
+/// Bytes set aside for an event that is being accepted; given back unless kept.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    room: Arc<Room>,
+    used: Arc<AtomicU64>,
+    bytes: u64,
+    kept: bool,
+}
+
+impl Reservation {
+    /// The event is stored: its bytes stay taken until it is settled.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.room.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One attempt: send, judge, record. Nothing of the ledger is locked while the sink takes its time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluis_model::event::Input;
+use sluis_model::retry::{DeadReason, ErrorClass, FailedAttempt, Next};
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::worker::{Slot, Target};
+use crate::error::WorkError;
+use crate::ledger::Ledger;
+use crate::sink::{Delivery, Failure, SendOutcome};
+use crate::store::{DeliveryId, FailureRow, Move};
+
+const WORKER: &str = "worker";
+/// Between two tries to record an outcome where something is in the way, such as a full disk.
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
+
+/// A delivery that is leased and about to be sent.
+pub(super) struct Attempt {
+    pub ledger: Arc<Ledger>,
+    pub target: Arc<Target>,
+    pub id: DeliveryId,
+    pub delivery: Delivery,
+    pub slot: Slot,
+}
+
+impl Attempt {
+    pub async fn run(self) {
+        let Attempt { ledger, target, id, delivery, slot } = self;
+        let started = Instant::now();
+        let outcome = send(&target, &delivery).await;
+        let took = started.elapsed();
+        // Recording takes no part of the sink's concurrency.
+        drop(slot);
+        let class = match &outcome {
+            SendOutcome::Confirmed(_) => None,
+            SendOutcome::Failed(failure) => Some(failure.class),
+        };
+        ledger.observer.attempt(&delivery.sink, class, took);
+        let now = ledger.clock.now();
+        let (change, dead) = judge(&target, id, &delivery, outcome, now, took);
+        let delivered = change.input == Input::Confirm;
+        if record(&ledger, change).await.is_err() {
+            return;
+        }
+        if delivered {
+            let age = Duration::from_millis(now.saturating_sub(delivery.accepted_at));
+            ledger.observer.delivered(&delivery.sink, age);
+        }
+        if let Some(reason) = dead {
+            ledger.observer.dead(&delivery.tenant, &delivery.sink, reason);
+        }
+    }
+}
+
+/// Sends in a task of its own: a panic in there is a failed attempt, not the end of the worker.
+async fn send(target: &Arc<Target>, delivery: &Delivery) -> SendOutcome {
+    let (target, delivery) = (Arc::clone(target), delivery.clone());
+    let task = tokio::spawn(async move { target.sink.send(&delivery).await });
+    let _abort = AbortOnDrop(task.abort_handle());
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an attempt broke off");
+        SendOutcome::Failed(Failure {
+            class: ErrorClass::Ambiguous,
+            kind: "internal",
+            status: None,
+            message: "the attempt broke off inside the gateway".to_owned(),
+            excerpt: Vec::new(),
+            retry_after: None,
+        })
+    })
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What follows from an outcome, and why the delivery is given up where it is.
+fn judge(
+    target: &Target,
+    id: DeliveryId,
+    delivery: &Delivery,
+    outcome: SendOutcome,
+    now: u64,
+    took: Duration,
+) -> (Move, Option<DeadReason>) {
+    let took_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let mut change = Move {
+        id,
+        input: Input::Confirm,
+        at: now,
+        due: None,
+        actor: WORKER,
+        reason: String::new(),
+        took_ms,
+        failure: None,
+    };
+    let failure = match outcome {
+        SendOutcome::Confirmed(note) => {
+            change.reason = note;
+            return (change, None);
+        }
+        SendOutcome::Failed(failure) => failure,
+    };
+    let next = target.plan.retry.next(FailedAttempt {
+        class: failure.class,
+        attempt: delivery.attempt,
+        accepted_at: delivery.accepted_at,
+        now,
+        retry_after: failure.retry_after,
+        jitter: jitter(),
+    });
+    let what = match failure.status {
+        Some(status) => format!("{} {status}", failure.kind),
+        None => failure.kind.to_owned(),
+    };
+    change.failure = Some(FailureRow {
+        attempt: delivery.attempt,
+        class: failure.class.label(),
+        kind: failure.kind.to_owned(),
+        status: failure.status,
+        message: failure.message,
+        excerpt: failure.excerpt,
+    });
+    match next {
+        Next::Retry(due) => {
+            (change.input, change.due, change.reason) = (Input::Retry, Some(due), what);
+            (change, None)
+        }
+        Next::Dead(reason) => {
+            (change.input, change.reason) = (Input::GiveUp, format!("{}: {what}", reason.label()));
+            (change, Some(reason))
+        }
+    }
+}
+
+/// Uniform in [0, 1).
+fn jitter() -> f64 {
+    // The low 53 bits of a version 4 UUID are random, and as many as a double holds.
+    let bits = Uuid::new_v4().as_u128() as u64 & ((1 << 53) - 1);
+    bits as f64 / (1u64 << 53) as f64
+}
+
+/// Until it is recorded: the sink's answer is not asked for twice because our disk is full.
+async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkError> {
+    loop {
+        match ledger.store.record(change.clone()).await {
+            Err(WorkError::Busy) => tokio::time::sleep(RECORD_PAUSE).await,
+            Err(WorkError::Refused) => {
+                tracing::warn!(delivery = ?change.id, input = ?change.input, "the delivery had moved meanwhile");
+                return Err(WorkError::Refused);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// A delivery whose bytes are not those that were accepted is never sent.
+pub(super) async fn bury_damaged(ledger: &Ledger, id: DeliveryId, delivery: &Delivery) {
+    tracing::error!(event = %delivery.event_id, sink = %delivery.sink, "stored bytes do not match their digest");
+    let reason = DeadReason::Poison;
+    let change = Move {
+        id,
+        input: Input::GiveUp,
+        at: ledger.clock.now(),
+        due: None,
+        actor: WORKER,
+        reason: format!("{}: stored bytes are damaged", reason.label()),
+        took_ms: None,
+        failure: None,
+    };
+    if record(ledger, change).await.is_ok() {
+        ledger.observer.dead(&delivery.tenant, &delivery.sink, reason);
+    }
+}

@@ -1,0 +1,114 @@
+//! One error per operation.
+
+use std::path::PathBuf;
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another handle in this one, has it.
+    #[error("the ledger in {dir} is in use by another process{}", holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    InUse {
+        /// The ledger's directory.
+        dir: PathBuf,
+        /// Who holds it, where that can be read.
+        holder: Option<u32>,
+    },
+    /// Written by a later version of Sluis.
+    #[error("the ledger in {dir} has format {found}, this program knows formats up to {known}")]
+    NewerFormat {
+        /// The ledger's directory.
+        dir: PathBuf,
+        /// Format number in the file.
+        found: i64,
+        /// Newest format number of this program.
+        known: i64,
+    },
+    /// The file is a database, but not a ledger.
+    #[error("{path} is not a ledger of Sluis")]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file or one beside it is damaged.
+    #[error("the ledger {path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        reason: String,
+    },
+    /// Something in the directory is not what it must be: a link, a directory in the place of a file.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// What stands in the way.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// Its answer.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("the ledger {path} cannot be opened: {reason}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        reason: String,
+    },
+}
+
+/// Why an event is not accepted. After every one of them the event is not kept, but for [`AcceptError::Storage`] and a
+/// caller that did not wait for the answer: then it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// The tenant's share of the backlog is used up.
+    #[error("the tenant's backlog is full")]
+    TenantFull,
+    /// The backlog, the accept queue or the disk is full.
+    #[error("the backlog is full")]
+    Full,
+    /// Storage failed or stalls.
+    #[error("storage failed")]
+    Storage,
+    /// The ledger is closed or closing.
+    #[error("the ledger is closed")]
+    Closed,
+    /// An event with this id is there already.
+    #[error("an event with this id exists")]
+    Duplicate,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Too many questions wait.
+    #[error("too many reads are waiting")]
+    Busy,
+    /// Storage failed.
+    #[error("storage failed")]
+    Storage,
+    /// The ledger is closed.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// Why a change of a delivery was not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WorkError {
+    /// The disk is full, or somebody else writes; worth another try.
+    #[error("the ledger cannot be written now")]
+    Busy,
+    /// Storage failed.
+    #[error("storage failed")]
+    Storage,
+    /// The ledger is closed.
+    #[error("the ledger is closed")]
+    Closed,
+    /// The delivery is not there, or its state does not allow it.
+    #[error("the delivery cannot take this change")]
+    Refused,
+}

@@ -1,0 +1,29 @@
+//! Floor 1 of Sluis: durable events; the only crate that names a database or a broker.
+//!
+//! Invariants:
+//! 1. [`Ledger::accept`] returns `Ok` only after the transaction that holds the event is on stable storage.
+//! 2. An event leaves only when its sink confirmed. A crash may repeat an attempt, with the same event id and a higher
+//!    attempt number; it never loses one.
+//! 3. One thread writes. Everything that changes state goes through it and is committed in groups.
+//! 4. After a failed commit nothing more is written by this process: the writer is poisoned, accepting ends, and
+//!    [`Ledger::health`] says so. A full disk is not such a failure; it refuses until there is room again.
+//! 5. Every arrow of the state machine in [`sluis_model::event`] is a row with time, actor and reason.
+
+#![forbid(unsafe_code)]
+
+mod backlog;
+pub mod clock;
+mod deliver;
+mod error;
+mod ledger;
+mod observer;
+mod purge;
+pub mod sink;
+mod status;
+mod store;
+
+pub use backlog::{Backlog, SinkDepth};
+pub use error::{AcceptError, OpenError, ReadError};
+pub use ledger::{Health, Ledger, Options};
+pub use observer::{NoObserver, Observer};
+pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};

@@ -1,0 +1,131 @@
+//! The ledger's directory: who may read it, who holds it, and a reserve for a full disk.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// Bytes kept back so that outcomes can still be written when the disk is full of something else.
+const RESERVE_BYTES: usize = 4 << 20;
+
+/// The directory, held by an OS lock until dropped (or until the process is gone, however it went).
+#[derive(Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    /// Makes the directory where it is missing and takes it; the second taker is refused.
+    pub fn take(dir: &Path) -> Result<Home, OpenError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io(dir))?;
+        // Resolved once: the database refuses links in its path, and ours may lie behind one that is not ours.
+        let dir = dir.canonicalize().map_err(io(dir))?;
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(io(&dir))?;
+        let lock = take_lock(&dir)?;
+        let home = Home { dir, _lock: lock };
+        let database = home.database();
+        open_private(&database)?;
+        for suffix in ["-wal", "-shm"] {
+            let mut beside = database.clone().into_os_string();
+            beside.push(suffix);
+            check_beside(Path::new(&beside))?;
+        }
+        // The names of new files are durable only once their directories are.
+        sync_dir(&home.dir)?;
+        if let Some(parent) = home.dir.parent() {
+            sync_dir(parent)?;
+        }
+        Ok(home)
+    }
+
+    /// Path of the database file.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("ledger.db")
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// Makes the reserve where it is missing; false where the disk has no room for it.
+    pub fn keep_reserve(&self) -> bool {
+        let path = self.reserve();
+        if path.metadata().is_ok_and(|meta| meta.len() >= RESERVE_BYTES as u64) {
+            return true;
+        }
+        // Written, not only sized: a hole reserves nothing.
+        let written = open_private(&path).is_ok_and(|mut file| {
+            let zeros = vec![0; 64 << 10];
+            (0..RESERVE_BYTES / zeros.len()).all(|_| file.write_all(&zeros).is_ok()) && file.sync_all().is_ok()
+        });
+        if !written {
+            self.spend_reserve();
+        }
+        written
+    }
+
+    /// Gives the reserve back to the disk; false where there was none.
+    pub fn spend_reserve(&self) -> bool {
+        std::fs::remove_file(self.reserve()).is_ok()
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
+}
+
+fn take_lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let mut file = open_private(&path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            return Err(OpenError::InUse { dir: dir.to_owned(), holder: pid.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+    }
+    file.set_len(0).map_err(io(&path))?;
+    file.rewind().map_err(io(&path))?;
+    writeln!(file, "{}", std::process::id()).map_err(io(&path))?;
+    Ok(file)
+}
+
+/// Opens or makes a regular file that only its owner may read; links are not followed.
+fn open_private(path: &Path) -> Result<File, OpenError> {
+    match path.symlink_metadata() {
+        Ok(meta) if !meta.file_type().is_file() => return Err(OpenError::NotAFile { path: path.to_owned() }),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(io(path))?;
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(io(path))?;
+    Ok(file)
+}
+
+/// The database makes these itself, with the mode of its main file; what is there already must be fit to use.
+fn check_beside(path: &Path) -> Result<(), OpenError> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.file_type().is_file() => {
+            std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io(path))
+        }
+        Ok(_) => Err(OpenError::NotAFile { path: path.to_owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))
+}

@@ -1,0 +1,324 @@
+//! What waits for the writer: accepts in a bounded queue, and the workers' changes, whose number is bounded by the
+//! deliveries in flight.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sluis_model::event::{Input, NewEvent};
+use tokio::sync::oneshot;
+
+use super::DeliveryId;
+use crate::backlog::Reservation;
+use crate::error::{AcceptError, WorkError};
+
+/// Bytes of events in one transaction, so that none holds the others up for long; a larger event goes alone.
+const BATCH_BYTES: u64 = 16 << 20;
+
+/// An event that waits to be committed.
+pub(crate) struct Accept {
+    pub event: NewEvent,
+    /// What it counts against the quotas.
+    pub bytes: u64,
+    pub digest: [u8; 32],
+    pub reservation: Reservation,
+    pub done: oneshot::Sender<Result<(), AcceptError>>,
+}
+
+impl Accept {
+    /// Answers. The bytes are given back before a refusal is told, so that whoever hears of it may try again.
+    pub fn finish(self, result: Result<(), AcceptError>) {
+        match result {
+            Ok(()) => self.reservation.keep(),
+            Err(_) => drop(self.reservation),
+        }
+        // Whoever does not wait any more does not need the answer.
+        let _ = self.done.send(result);
+    }
+}
+
+/// A change of one delivery.
+#[derive(Debug, Clone)]
+pub(crate) struct Move {
+    pub id: DeliveryId,
+    pub input: Input,
+    pub at: u64,
+    /// Next due time, for inputs that lead to a waiting state.
+    pub due: Option<u64>,
+    pub actor: &'static str,
+    pub reason: String,
+    pub took_ms: Option<u64>,
+    pub failure: Option<FailureRow>,
+}
+
+/// What is kept of a failed attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureRow {
+    pub attempt: u32,
+    pub class: &'static str,
+    pub kind: String,
+    pub status: Option<u16>,
+    pub message: String,
+    pub excerpt: Vec<u8>,
+}
+
+/// A change that the writer makes for a worker.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Takes deliveries for one attempt each; those that cannot be taken any more are left out of the answer.
+    Lease { ids: Vec<DeliveryId>, at: u64, done: oneshot::Sender<Result<Vec<(DeliveryId, u32)>, WorkError>> },
+    /// Records what became of a delivery.
+    Record { change: Box<Move>, done: oneshot::Sender<Result<(), WorkError>> },
+    /// Holds or releases a whole sink.
+    Hold { sink: String, at: u64, actor: &'static str, reason: String, done: oneshot::Sender<Result<(), WorkError>> },
+    /// The opposite.
+    Release { sink: String, at: u64, done: oneshot::Sender<Result<(), WorkError>> },
+    /// Removes events that are final.
+    Purge { events: Vec<i64>, done: oneshot::Sender<Result<usize, WorkError>> },
+}
+
+impl Work {
+    pub fn fail(self, error: WorkError) {
+        // Whoever does not wait any more does not need the answer.
+        match self {
+            Work::Lease { done, .. } => done.send(Err(error)).is_ok(),
+            Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. } => {
+                done.send(Err(error)).is_ok()
+            }
+            Work::Purge { done, .. } => done.send(Err(error)).is_ok(),
+        };
+    }
+
+    /// Changes in it, for the count of a batch.
+    pub fn changes(&self) -> usize {
+        match self {
+            Work::Lease { ids, .. } => ids.len(),
+            Work::Purge { events, .. } => events.len(),
+            Work::Record { .. } | Work::Hold { .. } | Work::Release { .. } => 1,
+        }
+    }
+}
+
+/// What one transaction takes.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub accepts: Vec<Accept>,
+    pub works: Vec<Work>,
+}
+
+/// How long a transaction that could begin waits for company. After a large batch most of those who were answered come
+/// back within moments; without this wait the first few of them would have a commit to themselves, and all others
+/// would wait for two.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gather {
+    /// Not at all once this many are there.
+    pub enough: usize,
+    pub at_most: Duration,
+}
+
+impl Gather {
+    /// A batch smaller than this says nothing about the next one: a producer that is alone never waits.
+    const CROWD: usize = 16;
+    /// However slow the disk is.
+    const LONGEST: Duration = Duration::from_millis(1);
+
+    /// What the last batch and its commit teach for the next one.
+    pub fn after(batch: usize, commit: Duration) -> Gather {
+        if batch < Gather::CROWD {
+            return Gather::default();
+        }
+        Gather { enough: batch - batch / 8, at_most: (commit / 4).min(Gather::LONGEST) }
+    }
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Phase {
+    Open,
+    /// Nothing more comes in; what is there is still written.
+    Closing,
+    /// The writer is gone, by its own will or poisoned.
+    Gone,
+    Poisoned,
+}
+
+struct State {
+    accepts: VecDeque<Accept>,
+    works: VecDeque<Work>,
+    phase: Phase,
+    /// The writer sleeps until this many wait; none where it is awake.
+    wake_at: Option<usize>,
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.accepts.len() + self.works.len()
+    }
+}
+
+/// See the module.
+pub(crate) struct Inbox {
+    capacity: usize,
+    state: Mutex<State>,
+    filled: Condvar,
+    /// Copies of what the state says, for a look without the lock.
+    phase: AtomicU8,
+    accepts: AtomicUsize,
+}
+
+impl Inbox {
+    /// Room for `capacity` accepts.
+    pub fn new(capacity: usize) -> Inbox {
+        let state = State { accepts: VecDeque::new(), works: VecDeque::new(), phase: Phase::Open, wake_at: None };
+        let (phase, accepts) = (AtomicU8::new(Phase::Open as u8), AtomicUsize::new(0));
+        Inbox { capacity, state: Mutex::new(state), filled: Condvar::new(), phase, accepts }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an accept would be taken now.
+    pub fn check(&self) -> Result<(), AcceptError> {
+        self.phase().accepts()?;
+        if self.accepts.load(Ordering::Relaxed) >= self.capacity { Err(AcceptError::Full) } else { Ok(()) }
+    }
+
+    fn phase(&self) -> Phase {
+        let phase = self.phase.load(Ordering::Acquire);
+        Phase::ALL.into_iter().find(|known| *known as u8 == phase).unwrap_or(Phase::Gone)
+    }
+
+    fn enter(&self, state: &mut State, phase: Phase) {
+        state.phase = phase;
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub fn accept(&self, accept: Accept) -> Result<(), AcceptError> {
+        let mut state = self.lock();
+        state.phase.accepts()?;
+        if state.accepts.len() >= self.capacity {
+            return Err(AcceptError::Full);
+        }
+        state.accepts.push_back(accept);
+        self.accepts.store(state.accepts.len(), Ordering::Relaxed);
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Also while closing: outcomes of attempts under way are worth keeping.
+    pub fn work(&self, work: Work) {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Open | Phase::Closing => {
+                state.works.push_back(work);
+                self.wake(state);
+            }
+            Phase::Gone => work.fail(WorkError::Closed),
+            Phase::Poisoned => work.fail(WorkError::Storage),
+        }
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let wakes = state.wake_at.is_some_and(|at| state.waiting() >= at);
+        if wakes {
+            state.wake_at = None;
+        }
+        drop(state);
+        if wakes {
+            self.filled.notify_one();
+        }
+    }
+
+    /// What the next transaction takes; waits for the first of it, and then for `gather`. None when closed and empty.
+    pub fn take(&self, max_accepts: usize, gather: Gather) -> Option<Batch> {
+        let mut state = self.lock();
+        while state.waiting() == 0 {
+            if state.phase != Phase::Open {
+                return None;
+            }
+            state.wake_at = Some(1);
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.waiting() < gather.enough && state.phase == Phase::Open {
+            state.wake_at = Some(gather.enough);
+            state = self.filled.wait_timeout(state, gather.at_most).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.wake_at = None;
+        let mut batch = Batch { accepts: Vec::new(), works: state.works.drain(..).collect() };
+        let mut bytes = 0;
+        while batch.accepts.len() < max_accepts
+            && let Some(accept) = state.accepts.pop_front_if(|a| bytes == 0 || bytes + a.bytes <= BATCH_BYTES)
+        {
+            bytes += accept.bytes;
+            batch.accepts.push(accept);
+        }
+        self.accepts.store(state.accepts.len(), Ordering::Relaxed);
+        Some(batch)
+    }
+
+    /// Takes no more accepts; the writer ends when all is written.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            self.enter(&mut state, Phase::Closing);
+        }
+        state.wake_at = None;
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// The writer's last act: everything that waits is refused, and so is all that comes.
+    pub fn end(&self, poisoned: bool) {
+        let mut state = self.lock();
+        self.enter(&mut state, if poisoned { Phase::Poisoned } else { Phase::Gone });
+        let accepts = std::mem::take(&mut state.accepts);
+        let works = std::mem::take(&mut state.works);
+        drop(state);
+        let (accept, work) = if poisoned {
+            (AcceptError::Storage, WorkError::Storage)
+        } else {
+            (AcceptError::Closed, WorkError::Closed)
+        };
+        for waiting in accepts {
+            waiting.finish(Err(accept));
+        }
+        works.into_iter().for_each(|waiting| waiting.fail(work));
+    }
+
+    pub fn is_poisoned(&self) -> bool {
+        self.phase() == Phase::Poisoned
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.phase() == Phase::Open
+    }
+}
+
+impl Phase {
+    const ALL: [Phase; 4] = [Phase::Open, Phase::Closing, Phase::Gone, Phase::Poisoned];
+
+    fn accepts(self) -> Result<(), AcceptError> {
+        match self {
+            Phase::Open => Ok(()),
+            Phase::Closing | Phase::Gone => Err(AcceptError::Closed),
+            Phase::Poisoned => Err(AcceptError::Storage),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_producer_alone_never_waits_for_company_and_a_crowd_waits_a_moment() {
+        let slow = Duration::from_millis(40);
+        for batch in [0, 1, 15] {
+            assert_eq!(Gather::after(batch, slow).enough, 0);
+        }
+        let gather = Gather::after(1000, slow);
+        assert_eq!((gather.enough, gather.at_most), (875, Duration::from_millis(1)));
+        assert_eq!(Gather::after(1000, Duration::from_micros(200)).at_most, Duration::from_micros(50));
+    }
+}

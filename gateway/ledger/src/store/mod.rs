@@ -1,0 +1,317 @@
+//! The store: what the ledger needs of a database, in its own words. SQLite is behind it; nothing outside this folder
+//! names it.
+
+mod changes;
+mod files;
+mod inbox;
+mod reader;
+mod schema;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use dashmap::DashMap;
+use rusqlite::{Connection, OpenFlags};
+use sluis_model::event::NewEvent;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+pub(crate) use inbox::{FailureRow, Move};
+pub(crate) use reader::{Due, Purgeable};
+
+use crate::backlog::Room;
+use crate::clock::Clock;
+use crate::error::{AcceptError, OpenError, ReadError, WorkError};
+use crate::observer::Observer;
+use crate::status::EventStatus;
+use files::Home;
+use inbox::{Accept, Inbox, Work};
+use reader::Readers;
+
+/// A delivery: position of its event, and its number among that event's deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct DeliveryId {
+    pub event: i64,
+    pub n: i64,
+}
+
+/// What the store is opened with.
+pub(crate) struct Settings {
+    pub max_batch: usize,
+    /// Accepts that may wait for the writer.
+    pub queue: usize,
+    pub observer: Arc<dyn Observer>,
+    pub clock: Clock,
+    /// Pages of the write-ahead log that make the writer move them into the main file.
+    pub checkpoint_pages: i32,
+    /// Upper bound of the main file, in pages; the database's own where none.
+    pub max_pages: Option<u32>,
+    pub tuning: Tuning,
+}
+
+/// Settings of the database, chosen by measuring with `examples/accept.rs`: pages of 8 KiB hold five events of 1 KB and
+/// write less than larger ones where a commit is small; a cache that holds the upper levels of every index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tuning {
+    pub page_size: u32,
+    pub cache_kib: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning { page_size: 8192, cache_kib: 32 << 10 }
+    }
+}
+
+/// What the writer, the readers and the callers share.
+pub(crate) struct Shared {
+    pub room: Arc<Room>,
+    pub inbox: Inbox,
+    /// One bell per sink that has a worker.
+    bells: DashMap<Arc<str>, Arc<Notify>>,
+    /// Rung for sinks that have none.
+    pub dispatch: Notify,
+    pub observer: Arc<dyn Observer>,
+    /// The last accept met a full disk.
+    pub disk_full: AtomicBool,
+}
+
+impl Shared {
+    /// The bell of a sink's worker.
+    pub fn bell(&self, sink: &Arc<str>) -> Arc<Notify> {
+        Arc::clone(&self.bells.entry(Arc::clone(sink)).or_default())
+    }
+
+    /// The sink has no worker any more.
+    pub fn unhang(&self, sink: &str) {
+        self.bells.remove(sink);
+    }
+
+    fn ring(&self, sink: &str) {
+        match self.bells.get(sink) {
+            Some(bell) => bell.notify_one(),
+            None => self.dispatch.notify_one(),
+        }
+    }
+}
+
+/// The open store: one writer thread and a few readers.
+pub(crate) struct Store {
+    pub shared: Arc<Shared>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    pub fn open(dir: &Path, max_bytes: u64, settings: Settings) -> Result<Store, OpenError> {
+        let home = Home::take(dir)?;
+        let path = home.database();
+        let failed = |error: rusqlite::Error| open_error(&path, &error);
+        let mut conn = connect(&path, &settings.tuning).map_err(failed)?;
+        match schema::inspect(&conn, schema::FORMAT).map_err(failed)? {
+            schema::Found::Empty | schema::Found::Known => {}
+            schema::Found::Newer(found) => {
+                return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, known: schema::FORMAT });
+            }
+            schema::Found::Foreign => return Err(OpenError::NotALedger { path }),
+        }
+        configure(&conn, &settings).map_err(failed)?;
+        schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
+        let room = Arc::new(Room::new(max_bytes));
+        let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
+        changes::load_holds(&conn, &room).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            room,
+            inbox: Inbox::new(settings.queue),
+            bells: DashMap::new(),
+            dispatch: Notify::new(),
+            observer: Arc::clone(&settings.observer),
+            disk_full: AtomicBool::new(false),
+        });
+        let tally = changes::recover(&conn, tally, &shared, settings.clock.now()).map_err(failed)?;
+        let readers = Readers::start(&path, &settings.tuning).map_err(failed)?;
+        let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
+        let writer = thread
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || writer::run(conn, home, &shared, tally, &settings)
+            })
+            .map_err(|source| OpenError::Io { path, source })?;
+        Ok(Store { shared, readers, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Queues an event; the answer comes when its transaction is on stable storage, or will never be.
+    pub fn accept(
+        &self,
+        event: NewEvent,
+        bytes: u64,
+        tenant_max: u64,
+    ) -> Result<oneshot::Receiver<Result<(), AcceptError>>, AcceptError> {
+        self.shared.inbox.check()?;
+        let reservation = self.shared.room.reserve(&event.tenant, tenant_max, bytes)?;
+        let digest = digest(&Digested {
+            id: event.id,
+            accepted_at: event.accepted_at,
+            tenant: &event.tenant,
+            route: &event.route,
+            event_type: &event.event_type,
+            key: event.key.as_deref(),
+            content_type: &event.content_type,
+            correlation_id: &event.correlation_id,
+            traceparent: event.traceparent.as_deref(),
+            body: &event.body,
+        });
+        let (done, answer) = oneshot::channel();
+        self.shared.inbox.accept(Accept { event, bytes, digest, reservation, done })?;
+        Ok(answer)
+    }
+
+    pub async fn lease(&self, ids: Vec<DeliveryId>, at: u64) -> Result<Vec<(DeliveryId, u32)>, WorkError> {
+        self.work(|done| Work::Lease { ids, at, done }).await
+    }
+
+    pub async fn record(&self, change: Move) -> Result<(), WorkError> {
+        self.work(|done| Work::Record { change: Box::new(change), done }).await
+    }
+
+    pub async fn hold(&self, sink: &str, at: u64, actor: &'static str, reason: String) -> Result<(), WorkError> {
+        self.work(|done| Work::Hold { sink: sink.to_owned(), at, actor, reason, done }).await
+    }
+
+    pub async fn release(&self, sink: &str, at: u64) -> Result<(), WorkError> {
+        self.work(|done| Work::Release { sink: sink.to_owned(), at, done }).await
+    }
+
+    pub async fn purge(&self, events: Vec<i64>) -> Result<usize, WorkError> {
+        self.work(|done| Work::Purge { events, done }).await
+    }
+
+    async fn work<T>(&self, work: impl FnOnce(oneshot::Sender<Result<T, WorkError>>) -> Work) -> Result<T, WorkError> {
+        let (done, answer) = oneshot::channel();
+        self.shared.inbox.work(work(done));
+        answer.await.unwrap_or(Err(WorkError::Storage))
+    }
+
+    pub async fn status(&self, tenant: &str, id: Uuid) -> Result<Option<EventStatus>, ReadError> {
+        let tenant = tenant.to_owned();
+        self.readers.ask(move |statements| statements.status(&tenant, id)).await
+    }
+
+    /// Deliveries of a sink that are due, oldest first: at most `limit` of them and about `max_bytes` of bodies.
+    pub async fn due(&self, sink: &Arc<str>, now: u64, limit: usize, max_bytes: usize) -> Result<Due, ReadError> {
+        let sink = Arc::clone(sink);
+        self.readers.ask(move |statements| statements.due(&sink, now, limit, max_bytes)).await
+    }
+
+    pub async fn purgeable(&self, ask: Purgeable) -> Result<(Vec<i64>, Option<i64>), ReadError> {
+        self.readers.ask(move |statements| statements.purgeable(&ask)).await
+    }
+
+    /// `accepted_at` of the oldest open event from `from` on, and where the next search may start.
+    pub async fn oldest(&self, from: i64) -> Result<(Option<u64>, i64), ReadError> {
+        self.readers.ask(move |statements| statements.oldest(from)).await
+    }
+
+    /// Writes what waits, and ends. Blocks until that is done.
+    pub fn close(&self) {
+        // Before the writer, as the last connection tidies up and only the writer's may.
+        self.readers.close();
+        self.shared.inbox.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A panic of the writer was already answered by its guard.
+        let _ = writer.map(JoinHandle::join);
+    }
+
+    pub fn is_disk_full(&self) -> bool {
+        self.shared.disk_full.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What the digest covers: everything that a sink gets and that must not change.
+pub(crate) struct Digested<'a> {
+    pub id: Uuid,
+    pub accepted_at: u64,
+    pub tenant: &'a str,
+    pub route: &'a str,
+    pub event_type: &'a str,
+    pub key: Option<&'a str>,
+    pub content_type: &'a str,
+    pub correlation_id: &'a str,
+    pub traceparent: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// BLAKE3 over the parts, each text after its length; what is absent has a length that nothing else has.
+pub(crate) fn digest(parts: &Digested<'_>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(parts.id.as_bytes());
+    hasher.update(&parts.accepted_at.to_le_bytes());
+    let texts = [
+        Some(parts.tenant),
+        Some(parts.route),
+        Some(parts.event_type),
+        parts.key,
+        Some(parts.content_type),
+        Some(parts.correlation_id),
+        parts.traceparent,
+    ];
+    for text in texts {
+        hasher.update(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
+        hasher.update(text.unwrap_or_default().as_bytes());
+    }
+    hasher.update(parts.body);
+    *hasher.finalize().as_bytes()
+}
+
+fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags)?;
+    // Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
+    conn.busy_timeout(std::time::Duration::from_millis(500))?;
+    // Takes effect only on an empty file.
+    conn.pragma_update(None, "page_size", tuning.page_size)?;
+    Ok(conn)
+}
+
+fn configure(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
+    conn.pragma_update_and_check(None, "journal_mode", "wal", |row| match row.get_ref(0)?.as_str()? {
+        "wal" => Ok(()),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    })?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    // Checkpoints are the writer's own, as the built-in ones keep their errors to themselves.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A mapped file turns an I/O error into SIGBUS.
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "cache_size", -i64::from(settings.tuning.cache_kib))?;
+    conn.pragma_update(None, "foreign_keys", false)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    if let Some(pages) = settings.max_pages {
+        conn.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(())
+}
+
+fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let (path, reason) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(NotADatabase) => OpenError::NotALedger { path },
+        Some(DatabaseCorrupt) => OpenError::Damaged { path, reason },
+        _ => OpenError::Database { path, reason },
+    }
+}

@@ -1,0 +1,391 @@
+//! Questions to the database, answered by a few threads with a read-only connection each. A question sees everything
+//! that was committed before it was asked.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
+use sluis_model::event::{DeliveryState, EventState};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::changes::state_at;
+use super::{DeliveryId, Digested, Tuning, digest};
+use crate::error::ReadError;
+use crate::sink::Delivery;
+use crate::status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
+
+const THREADS: usize = 2;
+/// Questions that may wait.
+const QUEUE: usize = 1024;
+
+type Question = Box<dyn for<'c> FnOnce(&mut Reader<'c>) + Send>;
+
+/// The threads; they end when this is closed or dropped.
+pub(crate) struct Readers {
+    questions: Mutex<Option<SyncSender<Question>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Readers {
+    pub fn start(path: &Path, tuning: &Tuning) -> rusqlite::Result<Readers> {
+        let (questions, inbox) = sync_channel::<Question>(QUEUE);
+        let inbox = Arc::new(Mutex::new(inbox));
+        let mut threads = Vec::new();
+        for _ in 0..THREADS {
+            let flags =
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+            let conn = Connection::open_with_flags(path, flags)?;
+            conn.busy_timeout(Duration::from_secs(2))?;
+            conn.pragma_update(None, "mmap_size", 0)?;
+            conn.pragma_update(None, "cache_size", -i64::from(tuning.cache_kib / 8))?;
+            conn.pragma_update(None, "trusted_schema", false)?;
+            // Fails here, where it can be said, rather than in the thread.
+            Reader::prepare(&conn)?;
+            let inbox = Arc::clone(&inbox);
+            let thread = std::thread::Builder::new().name("ledger-reader".to_owned());
+            match thread.spawn(move || answer(&conn, &inbox)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => tracing::error!(%error, "a reader thread could not be started"),
+            }
+        }
+        Ok(Readers { questions: Mutex::new(Some(questions)), threads: Mutex::new(threads) })
+    }
+
+    /// Answers what waits, and ends.
+    pub fn close(&self) {
+        drop(self.questions.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A panic in there has left its question unanswered, which says enough.
+            let _ = thread.join();
+        }
+    }
+
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl for<'c> FnOnce(&mut Reader<'c>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (done, answer) = oneshot::channel();
+        let question: Question = Box::new(move |reader| {
+            if !done.is_closed() {
+                let _ = done.send(question(reader));
+            }
+        });
+        match &*self.questions.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => return Err(ReadError::Closed),
+            Some(questions) => questions.try_send(question).map_err(|refused| match refused {
+                TrySendError::Full(_) => ReadError::Busy,
+                TrySendError::Disconnected(_) => ReadError::Closed,
+            })?,
+        }
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the ledger could not be read");
+                Err(ReadError::Storage)
+            }
+            Err(_) => Err(ReadError::Closed),
+        }
+    }
+}
+
+fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
+    let Ok(mut reader) = Reader::prepare(conn) else { return };
+    loop {
+        let question = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match question {
+            Ok(question) => question(&mut reader),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Deliveries that are due.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Oldest due time first; their attempt number is that of the attempt to come.
+    pub deliveries: Vec<(DeliveryId, Delivery)>,
+    /// Deliveries whose stored bytes do not match their digest any more.
+    pub damaged: Vec<(DeliveryId, Delivery)>,
+    /// There are more that are due.
+    pub more: bool,
+    /// Otherwise: when the first one that is not due yet will be; none where nothing waits.
+    pub next: Option<u64>,
+}
+
+/// Which events may go. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Purgeable {
+    /// Look at events after this position,
+    pub after: i64,
+    /// at most this many,
+    pub scan: usize,
+    /// accepted before this time.
+    pub accepted_before: u64,
+    /// Completed ones go when they were finished before this time,
+    pub completed_before: u64,
+    /// those with a dead delivery before this one.
+    pub dead_before: u64,
+}
+
+/// A connection with its statements.
+pub(crate) struct Reader<'c> {
+    conn: &'c Connection,
+    event: Statement<'c>,
+    deliveries: Statement<'c>,
+    transitions: Statement<'c>,
+    holds: Statement<'c>,
+    due: Statement<'c>,
+    next_due: Statement<'c>,
+    old: Statement<'c>,
+    ends: Statement<'c>,
+    last: Statement<'c>,
+    open: Statement<'c>,
+}
+
+impl<'c> Reader<'c> {
+    fn prepare(conn: &'c Connection) -> rusqlite::Result<Reader<'c>> {
+        let sql = |text: &str| conn.prepare(text);
+        Ok(Reader {
+            conn,
+            event: sql("SELECT seq, type, route, key, correlation_id, accepted_at FROM events
+                WHERE id = ?1 AND tenant = ?2")?,
+            deliveries: sql("SELECT d.n, d.sink, d.state, d.due, d.attempts, d.changed_at,
+                f.kind, f.class, f.status, f.message, f.attempt, f.at
+                FROM deliveries d LEFT JOIN failures f ON f.event = d.event AND f.n = d.n
+                WHERE d.event = ?1 ORDER BY d.n")?,
+            transitions: sql("SELECT n, at, state, actor, reason, took FROM transitions
+                WHERE event = ?1 ORDER BY n, step")?,
+            holds: sql("SELECT since, until, actor, reason FROM holds
+                WHERE sink = ?1 AND (until IS NULL OR until > ?2) ORDER BY since")?,
+            due: sql("SELECT d.event, d.n, d.attempts, e.id, e.tenant, e.route, e.type, e.key, e.content_type,
+                e.correlation_id, e.traceparent, e.accepted_at, e.digest, e.body
+                FROM deliveries d JOIN events e ON e.seq = d.event
+                WHERE d.sink = ?1 AND d.due <= ?2 ORDER BY d.due LIMIT ?3")?,
+            next_due: sql("SELECT min(due) FROM deliveries WHERE sink = ?1 AND due > ?2")?,
+            old: sql("SELECT seq, accepted_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?,
+            ends: sql("SELECT state, changed_at FROM deliveries WHERE event = ?1")?,
+            last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
+            open: sql("SELECT d.event, e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event
+                WHERE d.event >= ?1 AND d.state NOT IN (5, 6) ORDER BY d.event LIMIT 1")?,
+        })
+    }
+
+    /// Several statements, one picture.
+    fn snapshot(&self) -> rusqlite::Result<Transaction<'c>> {
+        Transaction::new_unchecked(self.conn, TransactionBehavior::Deferred)
+    }
+
+    pub fn status(&mut self, tenant: &str, id: Uuid) -> rusqlite::Result<Option<EventStatus>> {
+        let _snapshot = self.snapshot()?;
+        let head = self.event.query_row((id.as_bytes(), tenant), |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                EventStatus {
+                    id,
+                    state: EventState::Accepted,
+                    event_type: row.get(1)?,
+                    route: row.get(2)?,
+                    key: row.get(3)?,
+                    correlation_id: row.get(4)?,
+                    accepted_at: row.get::<_, i64>(5)?.cast_unsigned(),
+                    deliveries: Vec::new(),
+                    history: Vec::new(),
+                },
+            ))
+        });
+        let Some((seq, mut status)) = head.optional()? else { return Ok(None) };
+        let rows: Vec<(i64, DeliveryStatus)> =
+            self.deliveries.query_map((seq,), delivery_row)?.collect::<rusqlite::Result<_>>()?;
+        let names: HashMap<i64, String> = rows.iter().map(|(n, delivery)| (*n, delivery.sink.clone())).collect();
+        status.deliveries = rows.into_iter().map(|(_, delivery)| delivery).collect();
+        status.state = EventState::of(status.deliveries.iter().map(|d| (d.state, d.attempts)));
+        status.history = self.history(seq, &mut status, &names)?;
+        Ok(Some(status))
+    }
+
+    fn history(
+        &mut self,
+        seq: i64,
+        status: &mut EventStatus,
+        names: &HashMap<i64, String>,
+    ) -> rusqlite::Result<Vec<HistoryEntry>> {
+        let entry = |at, sink: Option<&String>, state, actor: &str, reason: &str| HistoryEntry {
+            at,
+            sink: sink.cloned(),
+            state,
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            took_ms: None,
+        };
+        let accepted = status.accepted_at;
+        let mut history = vec![entry(accepted, None, "accepted", "gateway", "")];
+        history.extend(
+            status
+                .deliveries
+                .iter()
+                .map(|d| entry(accepted, Some(&d.sink), DeliveryState::Ready.label(), "gateway", "")),
+        );
+        for delivery in &mut status.deliveries {
+            let end = delivery.finished_at.unwrap_or(u64::MAX);
+            let mut holds = self.holds.query((&delivery.sink, accepted.cast_signed()))?;
+            while let Some(row) = holds.next()? {
+                let since = row.get::<_, i64>(0)?.cast_unsigned().max(accepted);
+                let until = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+                if since >= end {
+                    continue;
+                }
+                let (actor, reason): (String, String) = (row.get(2)?, row.get(3)?);
+                let sink = Some(&delivery.sink);
+                history.push(entry(since, sink, DeliveryState::Held.label(), &actor, &reason));
+                match until {
+                    Some(until) => history.push(entry(until, sink, DeliveryState::Ready.label(), &actor, "released")),
+                    None if delivery.state.is_waiting() => {
+                        (delivery.state, delivery.next_attempt_at) = (DeliveryState::Held, None);
+                    }
+                    None => {}
+                }
+            }
+        }
+        let mut rows = self.transitions.query((seq,))?;
+        while let Some(row) = rows.next()? {
+            history.push(HistoryEntry {
+                at: row.get::<_, i64>(1)?.cast_unsigned(),
+                sink: names.get(&row.get(0)?).cloned(),
+                state: state_at(row, 2)?.label(),
+                actor: row.get(3)?,
+                reason: row.get(4)?,
+                took_ms: row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned),
+            });
+        }
+        history.sort_by_key(|entry| entry.at);
+        Ok(history)
+    }
+
+    pub fn due(&mut self, sink: &Arc<str>, now: u64, limit: usize, max_bytes: usize) -> rusqlite::Result<Due> {
+        let _snapshot = self.snapshot()?;
+        let mut due = Due::default();
+        let mut bytes = 0;
+        let mut rows = self.due.query((sink, now.cast_signed(), limit as i64))?;
+        while let Some(row) = rows.next()? {
+            let body = Bytes::copy_from_slice(row.get_ref(13)?.as_blob()?);
+            bytes += body.len();
+            let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
+            let delivery = Delivery {
+                event_id: Uuid::from_bytes(row.get(3)?),
+                sink: Arc::clone(sink),
+                attempt: row.get::<_, u32>(2)? + 1,
+                tenant: row.get(4)?,
+                route: row.get(5)?,
+                event_type: row.get(6)?,
+                key: row.get(7)?,
+                content_type: row.get(8)?,
+                correlation_id: row.get(9)?,
+                traceparent: row.get(10)?,
+                accepted_at: row.get::<_, i64>(11)?.cast_unsigned(),
+                body,
+            };
+            let stored: [u8; 32] = row.get(12)?;
+            if stored == delivery_digest(&delivery) {
+                due.deliveries.push((id, delivery));
+            } else {
+                due.damaged.push((id, delivery));
+            }
+            if bytes >= max_bytes {
+                due.more = true;
+                return Ok(due);
+            }
+        }
+        due.more = due.deliveries.len() + due.damaged.len() >= limit;
+        if !due.more {
+            let next: Option<i64> = self.next_due.query_row((sink, now.cast_signed()), |row| row.get(0))?;
+            due.next = next.map(i64::cast_unsigned);
+        }
+        Ok(due)
+    }
+
+    /// Positions of events that may be purged, and where to go on; none at the end.
+    pub fn purgeable(&mut self, ask: &Purgeable) -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
+        let _snapshot = self.snapshot()?;
+        let rows: Vec<(i64, i64)> = self
+            .old
+            .query_map((ask.after, ask.scan as i64), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut purgeable = Vec::new();
+        for (seq, accepted_at) in &rows {
+            // Positions follow the order of acceptance, so that none of the later ones is old enough either.
+            if accepted_at.cast_unsigned() >= ask.accepted_before {
+                return Ok((purgeable, None));
+            }
+            let mut ends = self.ends.query((seq,))?;
+            let mut goes = true;
+            while let Some(row) = ends.next()? {
+                let ended = row.get::<_, i64>(1)?.cast_unsigned();
+                goes &= match state_at(row, 0)? {
+                    DeliveryState::Delivered => ended < ask.completed_before,
+                    DeliveryState::Dead => ended < ask.dead_before,
+                    _ => false,
+                };
+            }
+            if goes {
+                purgeable.push(*seq);
+            }
+        }
+        Ok((purgeable, rows.last().map(|(seq, _)| *seq)))
+    }
+
+    pub fn oldest(&mut self, from: i64) -> rusqlite::Result<(Option<u64>, i64)> {
+        let _snapshot = self.snapshot()?;
+        let last: i64 = self.last.query_row((), |row| row.get(0))?;
+        let open: Option<(i64, i64)> = self.open.query_row((from,), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        Ok(match open {
+            Some((seq, accepted_at)) => (Some(accepted_at.cast_unsigned()), seq),
+            None => (None, last + 1),
+        })
+    }
+}
+
+fn delivery_digest(delivery: &Delivery) -> [u8; 32] {
+    digest(&Digested {
+        id: delivery.event_id,
+        accepted_at: delivery.accepted_at,
+        tenant: &delivery.tenant,
+        route: &delivery.route,
+        event_type: &delivery.event_type,
+        key: delivery.key.as_deref(),
+        content_type: &delivery.content_type,
+        correlation_id: &delivery.correlation_id,
+        traceparent: delivery.traceparent.as_deref(),
+        body: &delivery.body,
+    })
+}
+
+fn delivery_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, DeliveryStatus)> {
+    let state = state_at(row, 2)?;
+    let changed_at = row.get::<_, i64>(5)?.cast_unsigned();
+    let last_error = match row.get::<_, Option<String>>(6)? {
+        None => None,
+        Some(kind) => Some(LastError {
+            kind,
+            class: row.get(7)?,
+            status: row.get(8)?,
+            message: row.get(9)?,
+            attempt: row.get(10)?,
+            at: row.get::<_, i64>(11)?.cast_unsigned(),
+        }),
+    };
+    let delivery = DeliveryStatus {
+        sink: row.get(1)?,
+        state,
+        attempts: row.get(4)?,
+        next_attempt_at: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        last_error,
+        finished_at: state.is_final().then_some(changed_at),
+    };
+    Ok((row.get(0)?, delivery))
+}

@@ -1,0 +1,182 @@
+//! The tables, by format number. Times are milliseconds since the epoch; states are the positions in
+//! `DeliveryState::ALL`.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// "SLUS", in the header of every ledger.
+pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
+
+/// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
+pub(crate) const STEPS: &[&str] = &[FORMAT_1];
+
+/// Newest format that this program knows.
+pub(crate) const FORMAT: i64 = STEPS.len() as i64;
+
+const FORMAT_1: &str = "
+-- Written once, never changed; the body comes last so that reading a head never touches its overflow pages.
+CREATE TABLE events (
+  seq            INTEGER PRIMARY KEY,
+  id             BLOB    NOT NULL CHECK (length(id) = 16),
+  tenant         TEXT    NOT NULL,
+  route          TEXT    NOT NULL,
+  type           TEXT    NOT NULL,
+  key            TEXT,
+  content_type   TEXT    NOT NULL,
+  correlation_id TEXT    NOT NULL,
+  traceparent    TEXT,
+  accepted_at    INTEGER NOT NULL,
+  bytes          INTEGER NOT NULL,
+  digest         BLOB    NOT NULL,
+  body           BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_id ON events (id);
+
+-- due is there exactly in the states that wait for a worker.
+CREATE TABLE deliveries (
+  event      INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  sink       TEXT    NOT NULL,
+  state      INTEGER NOT NULL,
+  due        INTEGER,
+  attempts   INTEGER NOT NULL,
+  steps      INTEGER NOT NULL,
+  changed_at INTEGER NOT NULL,
+  PRIMARY KEY (event, n)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (sink, due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_leased ON deliveries (event) WHERE state = 1;
+
+-- The history: one row per arrow after the first; the first is the event's own row.
+CREATE TABLE transitions (
+  event  INTEGER NOT NULL,
+  n      INTEGER NOT NULL,
+  step   INTEGER NOT NULL,
+  at     INTEGER NOT NULL,
+  state  INTEGER NOT NULL,
+  actor  TEXT    NOT NULL,
+  reason TEXT    NOT NULL,
+  took   INTEGER,
+  PRIMARY KEY (event, n, step)
+) STRICT, WITHOUT ROWID;
+
+-- The last failure of a delivery, with what its sink said.
+CREATE TABLE failures (
+  event   INTEGER NOT NULL,
+  n       INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  class   TEXT    NOT NULL,
+  kind    TEXT    NOT NULL,
+  status  INTEGER,
+  message TEXT    NOT NULL,
+  excerpt BLOB    NOT NULL,
+  PRIMARY KEY (event, n)
+) STRICT;
+
+-- A sink that is held holds all its waiting deliveries, in one row instead of one per delivery.
+CREATE TABLE holds (
+  sink   TEXT    NOT NULL,
+  since  INTEGER NOT NULL,
+  until  INTEGER,
+  actor  TEXT    NOT NULL,
+  reason TEXT    NOT NULL,
+  PRIMARY KEY (sink, since)
+) STRICT, WITHOUT ROWID;
+
+-- Sums over the tables above, kept in the same transactions, so that opening need not count.
+CREATE TABLE tenant_backlog (
+  tenant TEXT PRIMARY KEY,
+  events INTEGER NOT NULL,
+  bytes  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sink_depth (
+  sink       TEXT    NOT NULL,
+  state      INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL,
+  PRIMARY KEY (sink, state)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stored (
+  only  INTEGER PRIMARY KEY CHECK (only = 0),
+  bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO stored (only, bytes) VALUES (0, 0);
+";
+
+/// What kind of file this is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing in it yet.
+    Empty,
+    /// A ledger of a format that is known.
+    Known,
+    /// A ledger of a later format.
+    Newer(i64),
+    /// Somebody else's database.
+    Foreign,
+}
+
+pub(crate) fn inspect(conn: &Connection, newest: i64) -> rusqlite::Result<Found> {
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let format: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let objects: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    Ok(match (application, format, objects) {
+        (0, 0, 0) => Found::Empty,
+        (APPLICATION_ID, format, _) if format > newest => Found::Newer(format),
+        (APPLICATION_ID, 0.., _) => Found::Known,
+        _ => Found::Foreign,
+    })
+}
+
+/// Takes the file from its format to the newest, each step in a transaction of its own.
+pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    loop {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let Some(step) = usize::try_from(format).ok().and_then(|at| steps.get(at)) else {
+            return Ok(());
+        };
+        tx.execute_batch(step)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", format + 1)?;
+        tx.commit()?;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a236_an_older_format_is_migrated_step_by_step_and_keeps_its_rows() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, STEPS).unwrap();
+        conn.execute("UPDATE stored SET bytes = 42", ()).unwrap();
+        let later = [STEPS[0], "ALTER TABLE stored ADD COLUMN note TEXT", "UPDATE stored SET note = 'third'"];
+        assert_eq!(inspect(&conn, 3).unwrap(), Found::Known);
+        migrate(&mut conn, &later).unwrap();
+        let row: (i64, String) =
+            conn.query_row("SELECT bytes, note FROM stored", (), |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        assert_eq!(row, (42, "third".to_owned()));
+        assert_eq!(inspect(&conn, 1).unwrap(), Found::Newer(3));
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_file_as_it_was() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, STEPS).unwrap();
+        let broken = [STEPS[0], "CREATE TABLE extra (a TEXT) STRICT; SELECT nonsense"];
+        assert!(migrate(&mut conn, &broken).is_err());
+        let extra: i64 =
+            conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'", (), |row| row.get(0)).unwrap();
+        assert_eq!((extra, inspect(&conn, 1).unwrap()), (0, Found::Known));
+    }
+
+    #[test]
+    fn somebody_elses_database_is_foreign() {
+        let conn = Connection::open_in_memory().unwrap();
+        assert_eq!(inspect(&conn, 1).unwrap(), Found::Empty);
+        conn.execute_batch("CREATE TABLE theirs (a)").unwrap();
+        assert_eq!(inspect(&conn, 1).unwrap(), Found::Foreign);
+    }
+}

@@ -1,0 +1,203 @@
+//! The writer: the one thread that changes the database. It takes what waits, makes it one transaction, and answers
+//! everyone once that is on stable storage.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, ErrorCode};
+
+use super::changes::{Changes, Reply};
+use super::files::Home;
+use super::inbox::{Accept, Batch, Gather, Work};
+use super::tally::Tally;
+use super::{Settings, Shared};
+use crate::error::{AcceptError, WorkError};
+
+/// Lives as long as the inbox is open or something waits in it.
+pub(crate) fn run(conn: Connection, home: Home, shared: &Arc<Shared>, tally: Tally, settings: &Settings) {
+    let end = EndGuard { shared };
+    let changes = match Changes::prepare(&conn, tally) {
+        Ok(changes) => changes,
+        Err(error) => return end.poison(&error),
+    };
+    let reserved = home.keep_reserve();
+    let gather = Gather::default();
+    let mut writer = Writer { conn: &conn, home: &home, shared, changes, reserved, gather };
+    while let Some(batch) = shared.inbox.take(settings.max_batch, writer.gather) {
+        let written = writer.write(batch).and_then(|()| writer.checkpoint(settings.checkpoint_pages));
+        if let Err(error) = written {
+            return end.poison(&error);
+        }
+    }
+    // Moves everything into the main file; if it cannot, the log keeps it and the next start reads it.
+    if let Err(error) = conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE) {
+        tracing::warn!(%error, "the ledger's log was not emptied at the end");
+    }
+}
+
+/// Refuses all that waits and all that comes once the writer is gone, also if it panics.
+struct EndGuard<'a> {
+    shared: &'a Shared,
+}
+
+impl EndGuard<'_> {
+    fn poison(self, error: &rusqlite::Error) {
+        tracing::error!(%error, "the ledger's storage failed; nothing is accepted until a restart");
+        self.shared.inbox.end(true);
+        self.shared.observer.poisoned(&error.to_string());
+    }
+}
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.inbox.end(self.shared.inbox.is_poisoned() || std::thread::panicking());
+    }
+}
+
+struct Writer<'c> {
+    conn: &'c Connection,
+    home: &'c Home,
+    shared: &'c Arc<Shared>,
+    changes: Changes<'c>,
+    /// The reserve for a full disk is in place.
+    reserved: bool,
+    /// How the next transaction waits for company.
+    gather: Gather,
+}
+
+/// How a transaction ended that did not fail for good.
+enum Ended {
+    /// On stable storage.
+    Committed(Committed),
+    /// Nothing of it remains, and the next may do better.
+    Unwritten(Obstacle),
+}
+
+/// The answers to a batch, in its order.
+struct Committed {
+    accepts: Vec<Result<(), AcceptError>>,
+    works: Vec<Reply>,
+    took: Duration,
+}
+
+/// What may go away by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    DiskFull,
+    /// Somebody else writes: an operator with the database's own tools.
+    Locked,
+}
+
+impl Obstacle {
+    fn of(error: &rusqlite::Error) -> Option<Obstacle> {
+        match error.sqlite_error_code()? {
+            ErrorCode::DiskFull => Some(Obstacle::DiskFull),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Obstacle::Locked),
+            _ => None,
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// One batch. An error is one that storage does not recover from. Where something is in the way, the accepts are
+    /// refused, and the workers' changes are tried once more by themselves, if need be in the space of the reserve.
+    fn write(&mut self, batch: Batch) -> rusqlite::Result<()> {
+        let Batch { mut accepts, mut works } = batch;
+        if !accepts.is_empty() && !self.reserved {
+            self.reserved = self.home.keep_reserve();
+            if !self.reserved {
+                self.refuse(std::mem::take(&mut accepts), Obstacle::DiskFull);
+            }
+        }
+        if !accepts.is_empty() {
+            match self.transaction(&mut accepts, &works)? {
+                Ended::Committed(committed) => {
+                    self.shared.disk_full.store(false, Ordering::Relaxed);
+                    self.answer(accepts, works, committed);
+                    return Ok(());
+                }
+                Ended::Unwritten(obstacle) => self.refuse(accepts, obstacle),
+            }
+        }
+        while !works.is_empty() {
+            match self.transaction(&mut Vec::new(), &works)? {
+                Ended::Committed(committed) => self.answer(Vec::new(), std::mem::take(&mut works), committed),
+                Ended::Unwritten(Obstacle::DiskFull) if self.home.spend_reserve() => self.reserved = false,
+                Ended::Unwritten(_) => works.drain(..).for_each(|work| work.fail(WorkError::Busy)),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, accepts: Vec<Accept>, obstacle: Obstacle) {
+        let error = match obstacle {
+            Obstacle::DiskFull => AcceptError::Full,
+            Obstacle::Locked => AcceptError::Storage,
+        };
+        if !accepts.is_empty() && obstacle == Obstacle::DiskFull {
+            self.shared.disk_full.store(true, Ordering::Relaxed);
+        }
+        for accept in accepts {
+            accept.finish(Err(error));
+        }
+    }
+
+    fn transaction(&mut self, accepts: &mut Vec<Accept>, works: &[Work]) -> rusqlite::Result<Ended> {
+        let result = self.changes.begin().and_then(|()| {
+            // Whoever stopped waiting was not told 202, and need not be kept.
+            accepts.retain(|accept| !accept.done.is_closed());
+            let works: Vec<Reply> = works.iter().map(|work| self.changes.work(work)).collect::<Result<_, _>>()?;
+            let accepts = accepts.iter().map(|accept| self.changes.accept(accept)).collect::<Result<_, _>>()?;
+            self.changes.write_sums()?;
+            let started = Instant::now();
+            self.changes.commit()?;
+            Ok(Ended::Committed(Committed { accepts, works, took: started.elapsed() }))
+        });
+        let Err(error) = result else { return result };
+        let Some(obstacle) = Obstacle::of(&error) else { return Err(error) };
+        // A full disk may have ended the transaction already.
+        if !self.conn.is_autocommit() {
+            self.changes.rollback()?;
+        }
+        self.changes.forget();
+        Ok(Ended::Unwritten(obstacle))
+    }
+
+    /// Everything is on stable storage: numbers first, so that whoever is answered sees them, then the answers, then
+    /// the bells of the workers.
+    fn answer(&mut self, accepts: Vec<Accept>, works: Vec<Work>, committed: Committed) {
+        let woken: Vec<Arc<str>> = self.changes.publish(self.conn, &self.shared.room);
+        self.gather = Gather::after(accepts.len() + works.len(), committed.took);
+        let batch = accepts.len() + works.iter().map(Work::changes).sum::<usize>();
+        self.shared.observer.committed(batch, committed.took);
+        for (work, reply) in works.into_iter().zip(committed.works) {
+            reply.send(work);
+        }
+        for (accept, result) in accepts.into_iter().zip(committed.accepts) {
+            if result.is_ok() {
+                self.shared.observer.accepted(&accept.event.tenant, accept.bytes);
+            }
+            accept.finish(result);
+        }
+        woken.iter().for_each(|sink| self.shared.ring(sink));
+    }
+
+    /// Moves the log into the main file once it is long. Readers are short, so waiting for them is too; where one is
+    /// not, the next round goes on.
+    fn checkpoint(&self, pages: i32) -> rusqlite::Result<()> {
+        let (log, _) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)?;
+        if log < pages {
+            return Ok(());
+        }
+        match self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.sqlite_error_code() {
+                // A full disk leaves the log as it is, which is as durable.
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+}

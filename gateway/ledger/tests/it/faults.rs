@@ -1,0 +1,199 @@
+//! Storage that is full, slow, locked or broken.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluis_ledger::clock::{Clock, ManualClock};
+use sluis_ledger::{AcceptError, Health, Ledger, Options};
+use sluis_model::event::{DeliveryState, EventState};
+use uuid::Uuid;
+
+use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open, settings};
+
+/// Accepts until something is refused; answers the ids and the refusal.
+async fn fill(ledger: &Ledger) -> (Vec<Uuid>, AcceptError) {
+    let mut ids = Vec::new();
+    loop {
+        let event = event(&"x".repeat(1000));
+        let id = event.id;
+        match ledger.accept(event, u64::MAX).await {
+            Ok(()) => ids.push(id),
+            Err(error) => return (ids, error),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a218_a_full_database_refuses_accepts_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NEW_YEAR);
+    let options = Options { clock: Clock::Manual(clock.clone()), max_pages: Some(300), ..Options::default() };
+    let ledger = Arc::new(Ledger::open_with(dir.path(), &settings(), options).unwrap());
+    let (ids, error) = fill(&ledger).await;
+    assert_eq!((error, ledger.health()), (AcceptError::Full, Health::DiskFull));
+    assert!(ids.len() > 100, "{}", ids.len());
+    assert_eq!(ledger.backlog().events, ids.len() as u64, "what was refused is not counted");
+    for id in &ids {
+        assert!(ledger.status("acme", *id).await.unwrap().is_some());
+    }
+}
+
+/// A small file system of its own, unmounted at the end. None where mounting is not allowed.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| SmallDisk(dir))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a219_a220_a_full_disk_refuses_keeps_delivering_and_recovers_without_a_restart() {
+    let Some(disk) = SmallDisk::mount("16m") else {
+        println!("mounting is not allowed here: a218 covers the database's side of it");
+        return;
+    };
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::RetryAfter(503, "60")]);
+    let running = Running::start(&disk.path("ledger"), [erp.plan()]);
+    let first = running.accept(event("{}")).await;
+    running.until_delivery(first, DeliveryState::RetryWait).await;
+    // Somebody else fills the disk.
+    let ballast = disk.path("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    let (accepted, error) = fill(&running.ledger).await;
+    assert_eq!((error, running.ledger.health()), (AcceptError::Full, Health::DiskFull));
+    assert_eq!(running.ledger.accept(event("{}"), u64::MAX).await, Err(AcceptError::Full));
+    // What is there is delivered, and recorded in the space of the reserve.
+    running.clock.advance(Duration::from_secs(60));
+    for id in accepted.iter().chain([&first]) {
+        running.until(*id, EventState::Completed).await;
+    }
+    let arrived: Vec<Uuid> = erp.drain().iter().map(|got| got.id()).collect();
+    assert_eq!(arrived.len(), accepted.len() + 2, "nothing was sent twice, but for the one that was refused once");
+    assert_eq!(running.ledger.health(), Health::DiskFull);
+    drop(file);
+    std::fs::remove_file(&ballast).unwrap();
+    let id = running.accept(event("{}")).await;
+    assert_eq!(running.ledger.health(), Health::Ok);
+    running.until(id, EventState::Completed).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NEW_YEAR);
+    let ledger = open(dir.path(), &clock);
+    // An operator's tool holds the write lock.
+    let tool = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    tool.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let stalled = event("{}");
+    let id = stalled.id;
+    let asked = Instant::now();
+    assert_eq!(ledger.accept(stalled, u64::MAX).await, Err(AcceptError::Storage));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    let impatient = event("{}");
+    let withdrawn = impatient.id;
+    let waiting = tokio::time::timeout(Duration::from_millis(50), ledger.accept(impatient, u64::MAX));
+    assert!(waiting.await.is_err());
+    tool.execute_batch("ROLLBACK").unwrap();
+    let kept = event("{}");
+    let kept_id = kept.id;
+    ledger.accept(kept, u64::MAX).await.unwrap();
+    assert_eq!(ledger.health(), Health::Ok, "a lock is no fault");
+    for gone in [id, withdrawn] {
+        assert_eq!(ledger.status("acme", gone).await, Ok(None));
+    }
+    assert!(ledger.status("acme", kept_id).await.unwrap().is_some());
+    assert_eq!(ledger.backlog().events, 1);
+}
+
+/// Runs `child_accepts_until_it_fails` under a wrapper that breaks its storage; answers the ids that it was told are
+/// safe, and the rest of what it said.
+fn child(dir: &Path, wrapper: &mut Command) -> (Vec<Uuid>, String) {
+    let output = wrapper
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::child_accepts_until_it_fails", "--ignored", "--nocapture"])
+        .env("LEDGER_DIR", dir)
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let ids = said.lines().filter_map(|line| line.strip_prefix("ack ")).map(|id| id.parse().unwrap()).collect();
+    let rest = said.lines().filter(|line| line.starts_with("end ")).collect();
+    (ids, rest)
+}
+
+#[tokio::test]
+#[ignore = "a part of the tests beside it, which start it"]
+async fn child_accepts_until_it_fails() {
+    let Some(dir) = std::env::var_os("LEDGER_DIR") else { return };
+    let ledger = Ledger::open(Path::new(&dir), &settings()).unwrap();
+    let (ids, error) = fill(&ledger).await;
+    for id in &ids {
+        println!("ack {id}");
+    }
+    let again = ledger.accept(event("{}"), u64::MAX).await;
+    let room = ledger.room("acme", u64::MAX);
+    println!("end {error:?} {again:?} {room:?} {:?}", ledger.health());
+}
+
+/// After a failure for good: everything acknowledged is there, and a new process works.
+async fn recovers(dir: &Path, acknowledged: &[Uuid]) {
+    let ledger = Ledger::open(dir, &settings()).unwrap();
+    for id in acknowledged {
+        assert!(ledger.status("acme", *id).await.unwrap().is_some(), "{id} was acknowledged");
+    }
+    assert!(ledger.backlog().events >= acknowledged.len() as u64);
+    ledger.accept(event("{}"), u64::MAX).await.unwrap();
+    assert_eq!(ledger.health(), Health::Ok);
+}
+
+const POISONED: &str = "end Storage Err(Storage) Err(Storage) Failed";
+
+#[tokio::test]
+async fn a218_a_write_that_fails_for_good_stops_the_writer_until_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    // No file may grow past 6 MiB; past it every write fails with EFBIG.
+    let script = "trap '' XFSZ; ulimit -f 12288; exec \"$@\"";
+    let (ids, end) = child(dir.path(), Command::new("sh").args(["-c", script, "sh"]));
+    assert_eq!(end, POISONED);
+    assert!(ids.len() > 100, "{}", ids.len());
+    recovers(dir.path(), &ids).await;
+}
+
+#[tokio::test]
+async fn a217_an_fsync_that_fails_once_stops_the_writer_until_a_restart() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        println!("strace is not installed: a failing write is tested by its neighbour");
+        return;
+    }
+    for when in ["40", "63", "110"] {
+        let dir = tempfile::tempdir().unwrap();
+        let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
+        let (ids, end) = child(dir.path(), Command::new("strace").args(["-f", "-o", "/dev/null", "-e", &inject]));
+        assert_eq!(end, POISONED, "at sync {when}");
+        assert!(ids.len() > 10, "{}", ids.len());
+        recovers(dir.path(), &ids).await;
+    }
+}

@@ -1,0 +1,13 @@
+//! The ledger from outside: real files, real sinks on real sockets, real processes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
+mod support;
+
+mod accept;
+mod deliver;
+mod faults;
+mod files;
+mod kill;
+mod purge;
+mod restart;
+mod tls;

@@ -1,0 +1,119 @@
+//! What a process that ends leaves to the next one.
+
+use std::time::Duration;
+
+use sluis_ledger::clock::ManualClock;
+use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::plan;
+
+use crate::support::{ErpSink, NEW_YEAR, Running, Say, event};
+
+#[tokio::test]
+async fn what_was_not_delivered_is_delivered_after_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    let running = Running::start(dir.path(), []);
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        ids.insert(running.accept(event("{}")).await);
+    }
+    running.stop().await;
+    let running = Running::start(dir.path(), [erp.plan()]);
+    assert_eq!(running.ledger.backlog().events, 20);
+    let mut arrived = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        arrived.insert(erp.next().await.id());
+    }
+    assert_eq!(arrived, ids);
+    for id in ids {
+        running.until(id, EventState::Completed).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_cut_off_is_repeated_with_a_higher_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::Nothing]);
+    let running = Running::start(dir.path(), [erp.plan()]);
+    let id = running.accept(event("{}")).await;
+    assert_eq!(erp.next().await.header("x-sluis-attempt"), "1");
+    running.drop_dead().await;
+    let running = Running::start(dir.path(), [erp.plan()]);
+    let again = erp.next().await;
+    assert_eq!((again.id(), again.header("x-sluis-attempt")), (id, "2"));
+    let status = running.until(id, EventState::Completed).await;
+    let history: Vec<_> = status.history.iter().map(|e| (e.state, &*e.actor, &*e.reason)).collect();
+    let expected = [
+        ("accepted", "gateway", ""),
+        ("ready", "gateway", ""),
+        ("leased", "worker", ""),
+        ("ready", "recovery", "interrupted"),
+        ("leased", "worker", ""),
+        ("delivered", "worker", "http 200"),
+    ];
+    assert_eq!(history, expected);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_keeps_its_time_across_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::RetryAfter(503, "3600")]);
+    let running = Running::start(dir.path(), [erp.plan()]);
+    let id = running.accept(event("{}")).await;
+    running.until_delivery(id, DeliveryState::RetryWait).await;
+    running.stop().await;
+    erp.drain();
+    let clock = ManualClock::at(NEW_YEAR + 3_599_999);
+    let running = Running::start_at(dir.path(), [erp.plan()], clock);
+    let later = running.accept(event("{}")).await;
+    assert_eq!(erp.next().await.id(), later, "the other one is not due");
+    running.clock.advance(Duration::from_millis(1));
+    assert_eq!(erp.next().await.id(), id);
+    running.until(id, EventState::Completed).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a237_a_shutdown_waits_for_the_attempts_under_way_and_begins_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::Slow(Duration::from_millis(200))]);
+    let one = plan::Sink { concurrency: 1, ..erp.plan() };
+    let running = Running::start(dir.path(), [one]);
+    let first = running.accept(event("{}")).await;
+    erp.next().await;
+    let second = running.accept(event("{}")).await;
+    running.stop().await;
+    let running = Running::start(dir.path(), []);
+    assert_eq!(running.status(first).await.state, EventState::Completed, "its answer was waited for and recorded");
+    assert_eq!(running.status(second).await.state, EventState::Accepted);
+    assert!(erp.drain().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_sink_never_has_more_in_flight_than_its_plan_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say(std::iter::repeat_n(Say::Nothing, 3));
+    let running = Running::start(dir.path(), [plan::Sink { concurrency: 3, ..erp.plan() }]);
+    for _ in 0..10 {
+        running.accept(event("{}")).await;
+    }
+    for _ in 0..3 {
+        erp.next().await;
+    }
+    // A fourth would have been leased together with these.
+    assert_eq!(running.ledger.backlog().count(DeliveryState::Leased), 3);
+    assert_eq!(running.ledger.backlog().count(DeliveryState::Ready), 7);
+    assert!(erp.drain().is_empty());
+    running.replan([plan::Sink { concurrency: 5, ..erp.plan() }]);
+    for _ in 0..7 {
+        erp.next().await;
+    }
+    running.drop_dead().await;
+}

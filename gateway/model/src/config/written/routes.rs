@@ -1,0 +1,187 @@
+//! What is served, and for whom.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::super::{units::*, words::*};
+use crate::plan::Secret;
+
+/// Which requests are served, and what becomes of them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Label in logs and metrics.
+    pub name: Name,
+    /// Host without port; every host without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Path template: `{name}` stands for one segment, `{name...}` at the end for all that follow.
+    pub path: String,
+    /// Methods served.
+    pub methods: Vec<String>,
+    /// Who may come in.
+    pub auth: Auth,
+    /// Serve only this tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// The slot whose plugin decides; each tenant fills it with a component of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Name>,
+    /// Largest body, where a plugin or the ledger needs it whole.
+    #[serde(default)]
+    pub body_limit: Size<1, { mib(64) }, { mib(1) }>,
+    /// Forward requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
+    /// Keep requests durably and deliver them later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enqueue: Option<Enqueue>,
+    /// Retry a request that changes something too, when the connection broke before any answer came.
+    #[serde(default)]
+    pub retry_unsafe: bool,
+}
+
+/// Who may come in: `public` for everyone, or the tokens of issuers.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// Everyone.
+    Public,
+    /// Whoever has a token.
+    Tokens(Tokens),
+}
+
+/// Which tokens are accepted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// Names of issuers.
+    pub issuers: Vec<String>,
+    /// Scopes that a token needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+}
+
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AuthVisitor;
+
+        impl<'de> Visitor<'de> for AuthVisitor {
+            type Value = Auth;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("`public` or a mapping with `issuers`")
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Auth, E> {
+                match value {
+                    "public" => Ok(Auth::Public),
+                    _ => Err(E::custom("`public` or a mapping with `issuers` belongs here")),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Auth, A::Error> {
+                Tokens::deserialize(MapAccessDeserializer::new(map)).map(Auth::Tokens)
+            }
+        }
+
+        deserializer.deserialize_struct("Auth", &["issuers", "scopes"], AuthVisitor)
+    }
+}
+
+impl Serialize for Auth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Auth::Public => serializer.serialize_str("public"),
+            Auth::Tokens(tokens) => tokens.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Auth {
+    fn schema_name() -> Cow<'static, str> {
+        "Auth".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let tokens = generator.subschema_for::<Tokens>();
+        json_schema!({
+            "description": "Who may come in: `public` for everyone, or the tokens of issuers.",
+            "anyOf": [{ "const": "public" }, tokens],
+        })
+    }
+}
+
+/// Forward to one of these.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Names of upstreams: the first, unless a plugin chooses another.
+    pub upstreams: Vec<String>,
+}
+
+/// Keep durably and deliver to these.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Enqueue {
+    /// Names of sinks: all of them, unless a plugin chooses some.
+    pub sinks: Vec<String>,
+    /// CloudEvents `type` of the event, unless a plugin gives another.
+    pub event_type: Label,
+}
+
+/// An organisation.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// What the issuer's tenant claim says.
+    pub id: TenantId,
+    /// Its component (a file in `plugins.dir`, without `.wasm`) for each slot.
+    #[serde(default)]
+    pub plugins: BTreeMap<Name, Name>,
+    /// Capabilities that its plugins may use.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+    /// What its plugins read through the capability `config`.
+    #[serde(default)]
+    pub config: BTreeMap<Label, Secret>,
+    /// Its share.
+    #[serde(default)]
+    pub limits: TenantLimits,
+}
+
+/// A capability, named as in `wit/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Lines in the gateway's log.
+    Log,
+    /// The tenant's own `config`.
+    Config,
+}
+
+/// A tenant's share.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantLimits {
+    /// Requests per second, sustained.
+    #[serde(default)]
+    pub rate: Count<1, 1_000_000, 500>,
+    /// Requests at once on top of the rate.
+    #[serde(default)]
+    pub burst: Count<1, 1_000_000, 1_000>,
+    /// Requests in flight.
+    #[serde(default)]
+    pub in_flight: Count<1, 1_000_000, 256>,
+    /// Plugin calls at once.
+    #[serde(default)]
+    pub plugin_concurrency: Count<1, 10_000, 32>,
+    /// Bytes of undelivered events.
+    #[serde(default)]
+    pub queue_bytes: Size<{ kib(1) }, { tib(64) }, { gib(1) }>,
+}

@@ -1,0 +1,24 @@
+//! Floor 0 of Sluis: words and decisions.
+//!
+//! Nothing here reads a clock, a socket, a file or an environment variable; time is an argument.
+//! Every other crate speaks in these words, so a word has one meaning in WIT, code, config, metric and test.
+
+#![forbid(unsafe_code)]
+
+pub mod breaker;
+pub mod budget;
+pub mod config;
+pub mod event;
+pub mod fields;
+pub mod hook;
+pub mod identity;
+pub mod limits;
+pub mod plan;
+pub mod refusal;
+pub mod retry;
+pub mod route;
+pub mod target;
+
+#[cfg(test)]
+mod testing;
+mod window;

@@ -1,0 +1,82 @@
+//! Plans in miniature for this crate's tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breaker::BreakerSettings;
+use crate::plan::{
+    Action, Auth, Endpoint, Enqueue, HttpSink, Route, Sink, SinkKind, Upstream, UpstreamProtocol, UpstreamTls,
+};
+use crate::retry::RetrySettings;
+
+/// A public route that does nothing.
+pub(crate) fn route(name: &str, host: Option<&str>, path: &str, methods: &[http::Method]) -> Route {
+    Route {
+        name: name.into(),
+        host: host.map(str::to_owned),
+        path: path.to_owned(),
+        methods: methods.to_vec(),
+        auth: Auth::Public,
+        tenant: None,
+        plugin: None,
+        action: Action::default(),
+        body_limit: 1024,
+        retry_unsafe: false,
+    }
+}
+
+/// A route that forwards to `upstreams` and enqueues for `sinks`, where there are any.
+pub(crate) fn both_journeys(upstreams: &[&str], sinks: &[&str]) -> Route {
+    let mut route = route("orders", None, "/v1/orders", &[http::Method::POST]);
+    route.action.upstreams = upstreams.iter().map(|name| upstream(name)).collect();
+    if !sinks.is_empty() {
+        let sinks = sinks.iter().map(|name| sink(name)).collect();
+        route.action.enqueue = Some(Enqueue { sinks, event_type: "order.created".into() });
+    }
+    route
+}
+
+fn upstream(name: &str) -> Arc<Upstream> {
+    let second = Duration::from_secs(1);
+    Arc::new(Upstream {
+        name: name.into(),
+        endpoints: vec![Endpoint { host: "127.0.0.1".into(), port: 1, tls: false, base_path: String::new() }],
+        protocol: UpstreamProtocol::Http1,
+        tls: UpstreamTls::default(),
+        headers: Vec::new(),
+        connect_timeout: second,
+        first_byte_timeout: second,
+        total_timeout: second,
+        idle_timeout: second,
+        pool_idle_timeout: second,
+        pool_size: 1,
+        retries: 1,
+        retry_budget_percent: 20,
+        in_flight: 1,
+        response_head_bytes: 1024,
+        breaker: BreakerSettings {
+            consecutive_failures: 5,
+            failure_percent: 50,
+            minimum_outcomes: 20,
+            window: second,
+            open: second,
+            max_open: second,
+        },
+    })
+}
+
+fn sink(name: &str) -> Arc<Sink> {
+    let second = Duration::from_secs(1);
+    Arc::new(Sink {
+        name: name.into(),
+        kind: SinkKind::Http(HttpSink {
+            url: "http://127.0.0.1:1/".into(),
+            method: http::Method::POST,
+            timeout: second,
+            headers: Vec::new(),
+            ca: None,
+        }),
+        retry: RetrySettings { initial: second, factor: 2.0, max: second, max_age: second, max_attempts: 1 },
+        concurrency: 1,
+    })
+}

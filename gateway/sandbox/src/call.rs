@@ -1,0 +1,98 @@
+//! One call, from a fresh store to its end.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+
+use sluis_model::hook::{Budget, CallFault, Usage};
+use sluis_model::plan::CallLimits;
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower};
+
+use crate::cpu::CpuClock;
+use crate::fault;
+use crate::plugin::{Loaded, Outcome};
+use crate::state::{self, CallState, Scope};
+
+/// What is called, and within which bounds.
+pub(crate) struct Call<'a> {
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) hook: &'a ComponentExportIndex,
+    pub(crate) scope: &'a Arc<Scope>,
+    pub(crate) limits: &'a CallLimits,
+    pub(crate) output_bytes: usize,
+}
+
+/// Instantiates, calls the hook with `params`, and drops the instance whatever came of it.
+pub(crate) async fn call<P, R>(call: Call<'_>, params: P) -> Outcome<R>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: Lift + Send + Sync + 'static,
+    (R,): ComponentNamedList + Lift,
+{
+    let Call { loaded, hook, scope, limits, output_bytes } = call;
+    bounded(loaded, limits, scope, output_bytes, async |store| {
+        let instance = loaded.pre.instantiate_async(&mut *store).await?;
+        let function = instance.get_typed_func::<P, (R,)>(&mut *store, hook)?;
+        let (result,) = function.call_async(&mut *store, params).await?;
+        Ok(result)
+    })
+    .await
+}
+
+/// Instantiates and nothing else: what a component's start function does happens here, under the same budgets.
+/// `check` looks at the instance.
+pub(crate) async fn instantiate(
+    loaded: &Loaded,
+    limits: &CallLimits,
+    check: impl FnOnce(&mut Store<CallState>, Instance) -> wasmtime::Result<()> + Send,
+) -> Outcome<()> {
+    let scope = Arc::default();
+    bounded(loaded, limits, &scope, 0, async |store| {
+        let instance = loaded.pre.instantiate_async(&mut *store).await?;
+        check(store, instance)
+    })
+    .await
+}
+
+async fn bounded<R>(
+    loaded: &Loaded,
+    limits: &CallLimits,
+    scope: &Arc<Scope>,
+    output_bytes: usize,
+    work: impl AsyncFnOnce(&mut Store<CallState>) -> wasmtime::Result<R>,
+) -> Outcome<R> {
+    let _running = loaded.core.ticker.running();
+    let cpu = Arc::new(CpuClock::started());
+    let mut store = state::store(&loaded.core, *limits, scope.clone(), cpu.clone(), output_bytes);
+    let result = {
+        let mut work = pin!(work(&mut store));
+        // The clock stands still between polls, and goes on past the last one until the store is gone.
+        let metered = poll_fn(|cx| {
+            cpu.start();
+            let poll = work.as_mut().poll(cx);
+            if poll.is_pending() {
+                cpu.stop();
+            }
+            poll
+        });
+        tokio::time::timeout(limits.wall, metered).await
+    };
+    cpu.start();
+    let result = match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault::classify(&error, store.data())),
+        // Time that passed in line was not the guest's own.
+        Err(_elapsed) if store.data().waits_for_turn() => Err(CallFault::Capacity),
+        Err(_elapsed) => Err(CallFault::Budget(Budget::Wall)),
+    };
+    let state = store.into_data();
+    cpu.stop();
+    let usage = Usage {
+        cpu: cpu.used(),
+        memory: state.meter.memory(),
+        host_calls: state.host_calls,
+        log_lines_dropped: state.log_lines_dropped,
+    };
+    Outcome { result, usage, logs: state.logs }
+}

@@ -1,0 +1,135 @@
+//! A loaded component and what its hooks return.
+
+use std::sync::Arc;
+
+use sluis_model::hook::{CallFault, Decision, RequestView, ResponseChange, ResponseView, Usage};
+use sluis_model::plan::CallLimits;
+use wasmtime::Engine;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+
+use crate::call::{Call, call};
+use crate::contract;
+use crate::lane::Lane;
+use crate::state::{CallState, LogLine, Scope};
+use crate::ticker::Ticker;
+
+/// The engine and its heartbeat; they live as long as the sandbox or any plugin of it.
+#[derive(Debug)]
+pub(crate) struct Core {
+    // Dropped first: the heartbeat holds the engine only weakly.
+    pub(crate) ticker: Ticker,
+    pub(crate) engine: Engine,
+    pub(crate) lane: Arc<Lane>,
+    /// Bytes of one slot's memory.
+    pub(crate) memory: usize,
+}
+
+/// One component, compiled and linked; shared by everything that names the same bytes.
+pub(crate) struct Loaded {
+    pub(crate) core: Arc<Core>,
+    pub(crate) digest: Arc<str>,
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) on_request: Option<ComponentExportIndex>,
+    pub(crate) on_request_head: Option<ComponentExportIndex>,
+    pub(crate) on_response: Option<ComponentExportIndex>,
+}
+
+/// A component under the name of its file; cheap to make from one that is loaded already.
+#[derive(Clone)]
+pub struct Plugin {
+    /// The file's name without its extension: the label in logs and metrics.
+    pub name: Arc<str>,
+    pub(crate) loaded: Arc<Loaded>,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.loaded.digest).finish_non_exhaustive()
+    }
+}
+
+/// The hooks that a component exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hooks {
+    /// Decides with the whole body.
+    pub on_request: bool,
+    /// Decides by the head alone; not called where `on_request` is there too.
+    pub on_request_head: bool,
+    /// Changes answers.
+    pub on_response: bool,
+}
+
+/// What came of a call. `usage` and `logs` are facts for the caller to count and write; they are there after a fault
+/// too.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    /// What the guest returned, unchecked, or why it returned nothing.
+    pub result: Result<T, CallFault>,
+    /// What it took.
+    pub usage: Usage,
+    /// What the guest logged: escaped, bounded by the call's limits.
+    pub logs: Vec<LogLine>,
+}
+
+impl Plugin {
+    /// Which hooks it has.
+    pub fn hooks(&self) -> Hooks {
+        Hooks {
+            on_request: self.loaded.on_request.is_some(),
+            on_request_head: self.loaded.on_request_head.is_some(),
+            on_response: self.loaded.on_response.is_some(),
+        }
+    }
+
+    /// BLAKE3 of the component's bytes, in hex.
+    pub fn digest(&self) -> &str {
+        &self.loaded.digest
+    }
+
+    /// Calls `on-request`, or else `on-request-head` without the body, in a fresh instance.
+    ///
+    /// `output_bytes` bounds what the decision may carry (body and fields); a larger one is [`CallFault::Output`].
+    /// [`CallFault::Capacity`] comes at once where no slot is free, and at the wall's limit where a long call still
+    /// waited for a turn. May be dropped at any await.
+    pub async fn on_request(
+        &self,
+        view: RequestView<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+        output_bytes: usize,
+    ) -> Outcome<Decision> {
+        let (hook, view) = match (&self.loaded.on_request, &self.loaded.on_request_head) {
+            (Some(hook), _) => (hook, view),
+            (None, Some(hook)) => (hook, RequestView { body: &[], ..view }),
+            (None, None) => return Outcome::without_hook(),
+        };
+        let request = contract::Request::from(view);
+        let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes };
+        call::<_, contract::Decision>(call_settings, (request,)).await.map(Decision::from)
+    }
+
+    /// Calls `on-response` in a fresh instance; otherwise as [`Plugin::on_request`].
+    pub async fn on_response(
+        &self,
+        view: ResponseView<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+        output_bytes: usize,
+    ) -> Outcome<ResponseChange> {
+        let Some(hook) = &self.loaded.on_response else { return Outcome::without_hook() };
+        let response = contract::Response::from(view);
+        let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes };
+        call::<_, contract::ResponseChange>(call_settings, (response,)).await.map(ResponseChange::from)
+    }
+}
+
+impl<T> Outcome<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        Outcome { result: self.result.map(f), usage: self.usage, logs: self.logs }
+    }
+
+    fn without_hook() -> Outcome<T> {
+        let fault = CallFault::Trap("the component does not export this hook".into());
+        Outcome { result: Err(fault), usage: Usage::default(), logs: Vec::new() }
+    }
+}

@@ -1,0 +1,25 @@
+;; Fills a hundred pages and a table with a pattern; traps at its end if the body begins with 1.
+(module
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 16384))
+  (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at
+      (i32.and
+        (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+        (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $at) (local.get $size)))
+    (local.get $at))
+  (table $t 9000 funcref)
+  (elem declare func $on-request)
+  (func $on-request (export "sluis:plugin/on-request@1.0.0#on-request") (param $request i32) (result i32)
+    (local $at i32) (local $found i32)
+    (drop (memory.grow (i32.const 99)))
+    (memory.fill (i32.const 65536) (i32.const 0xa5) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 65536)))
+    (table.fill $t (i32.const 0) (ref.func $on-request) (i32.const 9000))
+    (if (i32.load8_u (i32.load (i32.add (local.get $request) (i32.const 80)))) (then (unreachable)))
+    (i32.store8 (i32.const 0) (i32.const 2))
+    (i32.store16 (i32.const 4) (i32.const 200))
+    (i64.store (i32.const 8) (i64.const 0))
+    (i64.store (i32.const 16) (i64.const 0))
+    (i32.const 0)))

@@ -1,0 +1,12 @@
+//! The sandbox against guests in text: compiled by a real worker process, run in a real pool.
+//! `support` wraps a core module of `../guests/` into a component of `wit/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod budgets;
+mod happy;
+mod isolation;
+mod loading;
+mod support;
+mod traps;
+mod wasi;

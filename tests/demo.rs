@@ -1,0 +1,125 @@
+//! `sluis demo` and its parts, as processes of their own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::support::client::call;
+use crate::support::gateway::components;
+
+fn sluis(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluis"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// `sluis demo --once` on free ports, with further flags.
+fn once(plugins: &Path, more: &[&str]) -> Output {
+    let free = "127.0.0.1:0";
+    let mut command = sluis(&["demo", "--once", "--plugins"]);
+    command.arg(plugins);
+    for flag in ["--http", "--https", "--admin", "--erp", "--issuer"] {
+        if !more.contains(&flag) {
+            command.args([flag, free]);
+        }
+    }
+    command.args(more).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A stand-in that runs; killed when dropped.
+struct Part(Child, std::net::SocketAddr);
+
+impl Part {
+    fn start(name: &str) -> Self {
+        let mut child = sluis(&["demo", name, "--address", "127.0.0.1:0"]).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("http://").next().unwrap().parse().unwrap();
+        Part(child, address)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_tour_ends_with_0_and_every_order_where_it_must_be() {
+    let output = once(&components(), &[]);
+    let text = stdout(&output);
+    assert!(output.status.success(), "{text}\n{}", stderr(&output));
+    assert!(text.contains("All ") && !text.contains('✖'), "{text}");
+    for document in ["172.58 EUR", "502.10 EUR", "delivered after", "/line_items/1/quantity"] {
+        assert!(text.contains(document), "{document}: {text}");
+    }
+}
+
+#[test]
+fn a_named_state_is_kept_and_serves_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    for round in 0..2 {
+        let output = once(&components(), &["--state", state.to_str().unwrap()]);
+        assert!(output.status.success(), "round {round}: {}\n{}", stdout(&output), stderr(&output));
+    }
+    assert!(state.join("gateway.yaml").is_file() && state.join("gateway.log").is_file());
+    let log = std::fs::read_to_string(state.join("gateway.log")).unwrap();
+    assert!(!log.contains("eyJ"), "a token is in the log");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_with_the_way_out() {
+    let empty = tempfile::tempdir().unwrap();
+    let output = once(empty.path(), &[]);
+    assert!(!output.status.success() && stderr(&output).contains("make plugins"), "{}", stderr(&output));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--http", "--https", "--admin", "--erp", "--issuer"] {
+        let output = once(&components(), &[flag, &address]);
+        let error = stderr(&output);
+        assert!(!output.status.success() && error.contains(flag) && error.contains(&address), "{flag}: {error}");
+    }
+
+    drop(taken);
+    let output = sluis(&["demo", "token", "acme", "--issuer", &address]).output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("is `sluis demo` running?"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_running_issuer_gives_tokens_and_ends_cleanly() {
+    let mut issuer = Part::start("issuer");
+    let output = sluis(&["demo", "token", "acme", "--issuer", &issuer.1.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).trim().split('.').count(), 3);
+    let stats = call(issuer.1, "GET", "/_stats", &[], b"").json();
+    assert_eq!(stats["tokens"], 1);
+
+    let killed = Command::new("kill").arg(issuer.0.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let mut rest = String::new();
+    issuer.0.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert!(issuer.0.wait().unwrap().success(), "{rest}");
+}
+
+#[test]
+fn an_erp_alone_holds_what_it_got() {
+    let erp = Part::start("erp");
+    let headers = [("ce-id", "e-1"), ("content-type", "text/plain")];
+    for _ in 0..2 {
+        assert_eq!(call(erp.1, "POST", "/events/notes", &headers, b"hello").status, 200);
+    }
+    assert_eq!(call(erp.1, "GET", "/_events", &[], b"").json()["events"]["e-1"], 2);
+}

@@ -1,0 +1,25 @@
+//! The integration tests: one binary, this list is its index. They start the real `sluis` as a process of its own, on
+//! free ports, with real files, real sockets and guests compiled from source (`make plugins` first).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod support;
+
+/// `sluis check` and `sluis config` on real files.
+mod config;
+/// `sluis demo`: the tour, and the stand-ins alone.
+mod demo;
+/// Forwarding: bodies, framings, protocols, deadlines, retries, hygiene.
+mod forward;
+/// Tokens and keys through the whole gateway.
+mod identity;
+/// Caps and rates: who is refused, and who is left alone.
+mod limits;
+/// Tenants' plugins: decisions, faults, lies.
+mod plugin;
+/// Events: accepted, delivered, kept through crashes.
+mod queue;
+/// Plans replaced under way.
+mod reload;
+/// TLS and HTTP/2 on both sides.
+mod tls;

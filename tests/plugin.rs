@@ -1,0 +1,165 @@
+//! Tenants' plugins through the whole gateway: what they decide is done, what they do wrong harms nobody else.
+//!
+//! The guest is `plugins/examples/tester`: it does as the path of the request says.
+
+use std::time::{Duration, Instant};
+
+use crate::support::client::Answer;
+use crate::support::eventually;
+use crate::support::gateway::{Gateway, components};
+use crate::support::issuer::Issuer;
+use crate::support::upstream::{Upstream, ok};
+
+struct House {
+    issuer: Issuer,
+    upstream: Upstream,
+    gateway: Gateway,
+}
+
+/// Budgets are ten times the usual: an unoptimised host on a busy machine takes milliseconds for its own part.
+fn house() -> House {
+    let issuer = Issuer::start();
+    let upstream = Upstream::start(|got| ok(&got.body));
+    let gateway = Gateway::start(&format!(
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        issuer.yaml(""),
+        upstream.url(),
+        components().display()
+    ));
+    House { issuer, upstream, gateway }
+}
+
+impl House {
+    fn post(&self, tenant: &str, path: &str) -> Answer {
+        self.gateway.call("POST", path, &[("Authorization", &self.issuer.bearer(tenant))], b"{\"order\":1}")
+    }
+}
+
+#[test]
+fn a_plugin_forwards_responds_and_refuses() {
+    let house = house();
+    let echoed = house.post("acme", "/echo");
+    assert_eq!((echoed.status, echoed.text().as_str()), (200, "{\"order\":1}"));
+    assert_eq!(house.upstream.got().len(), 1);
+    let responded = house.post("acme", "/respond/418");
+    assert_eq!(responded.status, 418);
+    let refused = house.post("acme", "/refuse");
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    assert!(refused.json()["pointer"].is_string(), "{}", refused.text());
+    assert_eq!(house.upstream.got().len(), 1, "neither reached the upstream");
+}
+
+#[test]
+fn settings_are_the_tenants_own() {
+    let house = house();
+    assert!(house.post("acme", "/config/greeting").text().contains("hello"));
+    assert!(!house.post("globex", "/config/greeting").text().contains("hello"));
+}
+
+#[test]
+fn a172_a_spinning_guest_is_stopped() {
+    let house = house();
+    let began = Instant::now();
+    let answer = house.post("acme", "/spin");
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "plugin-budget-exceeded"));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(house.upstream.got().len(), 0);
+}
+
+#[test]
+fn a176_a_hogging_guest_is_refused_memory() {
+    let house = house();
+    let answer = house.post("acme", "/hog");
+    assert!(answer.status == 500 || answer.status == 503, "{}", answer.status);
+    assert_eq!(house.upstream.got().len(), 0);
+    assert_eq!(house.post("acme", "/echo").status, 200);
+}
+
+#[test]
+fn a179_a_trap_is_told_to_the_operator_and_not_to_the_client() {
+    let house = house();
+    for (tenant, path) in [("acme", "/trap"), ("stdco", "/panic/on-purpose")] {
+        let answer = house.post(tenant, path);
+        assert_eq!((answer.status, answer.problem().as_str()), (500, "plugin-fault"), "{tenant}");
+        assert!(!answer.text().contains(".rs"), "nothing of the panic in the answer");
+    }
+    for tenant in ["acme", "stdco"] {
+        // Lines are written behind the answer, never before it.
+        let line = eventually("the operator is told", Duration::from_secs(10), || {
+            let log = house.gateway.log_text();
+            log.lines().find(|l| l.contains("gave no decision") && l.contains(tenant)).map(str::to_owned)
+        });
+        assert!(line.contains(".rs:"), "file and line are in the log: {line}");
+        assert!(line.contains("guest"), "blame is in the log: {line}");
+    }
+}
+
+#[test]
+fn a201_to_a207_a_lying_guest_is_not_believed() {
+    let house = house();
+    for lie in ["header-crlf", "status", "upstream", "path", "many-headers", "forbidden-header"] {
+        let answer = house.post("acme", &format!("/lie/{lie}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (500, "plugin-output-invalid"), "{lie}");
+    }
+    assert_eq!(house.upstream.got().len(), 0, "nothing is forwarded");
+}
+
+#[test]
+fn a194_nothing_is_remembered_between_requests() {
+    let house = house();
+    let first = house.post("acme", "/state").text();
+    for _ in 0..20 {
+        assert_eq!(house.post("acme", "/state").text(), first);
+        assert_eq!(house.post("globex", "/state").text(), first);
+    }
+}
+
+#[test]
+fn a188_a_flood_of_log_lines_is_cut() {
+    let house = house();
+    house.post("acme", "/log-flood");
+    eventually("the request is logged, so its lines are", Duration::from_secs(10), || {
+        house.gateway.log_text().contains("\"path\":\"/log-flood\"").then_some(())
+    });
+    let lines = house.gateway.log_text().lines().filter(|l| l.contains("sluis::plugin")).count();
+    assert!((1..=64).contains(&lines), "{lines} lines");
+    assert!(house.gateway.metric("sluis_plugin_log_dropped_total{tenant=\"acme\"}") > 0.0);
+}
+
+#[test]
+fn a_tenant_without_a_component_is_told_so() {
+    let house = house();
+    let answer = house.post("nothing", "/echo");
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "plugin-unavailable"));
+    assert_eq!(house.upstream.got().len(), 0);
+}
+
+#[test]
+fn a_neighbour_is_served_while_a_guest_spins_hogs_and_traps() {
+    let house = house();
+    let bearer = house.issuer.bearer("acme");
+    let address = house.gateway.http;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let hostile: Vec<_> = ["/spin", "/hog", "/trap", "/lie/status"]
+        .into_iter()
+        .map(|path| {
+            let (bearer, stop) = (bearer.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let mut sent = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    crate::support::client::call(address, "POST", path, &[("Authorization", &bearer)], b"{}");
+                    sent += 1;
+                }
+                sent
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        assert_eq!(house.post("globex", "/echo").status, 200);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in hostile {
+        assert!(thread.join().unwrap() > 0);
+    }
+}
