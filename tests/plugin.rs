@@ -21,7 +21,7 @@ fn house() -> House {
     let issuer = Issuer::start();
     let upstream = Upstream::start(|got| ok(&got.body));
     let gateway = Gateway::start(&format!(
-        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
         issuer.yaml(""),
         upstream.url(),
         components().display()
@@ -103,6 +103,26 @@ fn a201_to_a207_a_lying_guest_is_not_believed() {
         assert_eq!((answer.status, answer.problem().as_str()), (500, "plugin-output-invalid"), "{lie}");
     }
     assert_eq!(house.upstream.got().len(), 0, "nothing is forwarded");
+}
+
+#[test]
+fn a210_a_route_that_demands_json_gets_json() {
+    let house = house();
+    let bearer = house.issuer.bearer("acme");
+    let call =
+        |method: &str, path: &str, body: &[u8]| house.gateway.call(method, path, &[("Authorization", &bearer)], body);
+    for body in [&b"{\"order\":"[..], b"<order/>", b"{\"order\":\"\xff\"}"] {
+        let answer = call("PUT", "/echo", body);
+        assert_eq!((answer.status, answer.problem().as_str()), (400, "malformed-json"));
+    }
+    for lie in ["no-json", "no-utf8"] {
+        let answer = call("PUT", &format!("/lie/{lie}"), b"{}");
+        assert_eq!((answer.status, answer.problem().as_str()), (500, "plugin-output-invalid"), "{lie}");
+    }
+    assert_eq!(house.upstream.got().len(), 0, "nothing is forwarded");
+    assert_eq!(call("PUT", "/echo", b"{\"order\":1}").status, 200);
+    assert_eq!(call("POST", "/lie/no-json", b"<order/>").status, 200, "other routes take any bytes");
+    assert_eq!(call("DELETE", "/echo", b"").status, 200, "a request without a body has none to be JSON");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Plans replaced while serving; drain at the end.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -115,4 +117,21 @@ fn a237_a_request_in_flight_is_answered_before_the_end() {
     gateway.signal("TERM");
     assert_eq!(connection.answer().text(), "slow");
     assert!(gateway.wait(Duration::from_secs(10)).success());
+}
+
+#[test]
+fn listeners_that_take_any_port_take_one_each() {
+    let upstream = Upstream::start(|_| ok(b"up"));
+    let further = "  - { name: a, address: \"127.0.0.1:0\" }\n  - { name: b, address: \"127.0.0.1:0\" }\n";
+    let gateway = Gateway::start_with_listeners(&format!("{further}{}", config("/one", &upstream)));
+    let line = eventually("it says where it serves", Duration::from_secs(10), || {
+        gateway.log_text().lines().find(|line| line.contains("\"message\":\"serving\"")).map(str::to_owned)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let listeners = line["listeners"].as_str().unwrap().trim_matches(['[', ']']).split(", ");
+    let addresses: BTreeSet<SocketAddr> = listeners.map(|address| address.parse().unwrap()).collect();
+    assert_eq!(addresses.len(), 3, "{addresses:?}");
+    for address in addresses {
+        assert_eq!(crate::support::client::call(address, "GET", "/one", &[], b"").text(), "up");
+    }
 }

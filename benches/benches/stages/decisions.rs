@@ -11,7 +11,7 @@ use sluis_edge::clock::Clock;
 use sluis_model::breaker::{Breaker, BreakerSettings, Outcome};
 use sluis_model::hook::{Decision, EnqueueDecision, check_decision};
 use sluis_model::limits::{Permits, Rate};
-use sluis_model::plan::{Action, Auth, Enqueue, HttpSink, Route, Sink, SinkKind};
+use sluis_model::plan::{Action, Auth, BodyFormat, Enqueue, HttpSink, Route, Sink, SinkKind};
 use sluis_model::retry::RetrySettings;
 use sluis_model::route::Router;
 use sluis_model::target;
@@ -114,6 +114,7 @@ fn route(n: usize) -> Route {
             enqueue: Some(Enqueue { sinks: vec![Arc::new(sink())], event_type: "erp.order".into() }),
         },
         body_limit: 1 << 20,
+        body_format: BodyFormat::Any,
         retry_unsafe: false,
     }
 }

@@ -13,7 +13,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use sluis_model::hook::{CheckedDecision, CheckedEnqueue, RequestView};
-use sluis_model::plan::ServerLimits;
+use sluis_model::plan::{BodyFormat, ServerLimits};
 use sluis_model::refusal::Refusal;
 use sluis_sandbox::Plugin;
 
@@ -191,8 +191,8 @@ fn plugin_of(admitted: &Admitted<'_>) -> Result<Option<Arc<Plugin>>, Refusal> {
     tenant.plugins.get(slot).cloned().map(Some).ok_or(Refusal::PluginUnavailable)
 }
 
-/// Reads the body whole where the plugin or the ledger needs it, or where it is small enough to be sent in one piece;
-/// leaves it to stream otherwise.
+/// Reads the body whole where the plugin, the ledger or the route's format needs it, or where it is small enough to be
+/// sent in one piece; leaves it to stream otherwise.
 async fn read_body(
     session: &mut ServerSession,
     admitted: &Admitted<'_>,
@@ -200,8 +200,12 @@ async fn read_body(
 ) -> Result<RequestBody, Failure> {
     let route = &admitted.route.route;
     let guest_reads = plugin.is_some_and(|plugin| plugin.hooks().on_request);
-    if guest_reads || route.action.enqueue.is_some() {
-        return Ok(RequestBody::Whole(body::read_whole(session, route.body_limit).await?));
+    if guest_reads || route.action.enqueue.is_some() || route.body_format != BodyFormat::Any {
+        let body = body::read_whole(session, route.body_limit).await?;
+        if !route.body_format.admits(&body) {
+            return Err(Refusal::MalformedJson.into());
+        }
+        return Ok(RequestBody::Whole(body));
     }
     match body::length(session) {
         BodyLength::None => Ok(RequestBody::Whole(Bytes::new())),

@@ -15,7 +15,7 @@ use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use sluis_ledger::Ledger;
 use sluis_model::limits::Permits;
-use sluis_model::plan::Plan;
+use sluis_model::plan::{Listener, Plan};
 use sluis_sandbox::{Sandbox, SandboxSettings, WorkerCommand};
 use tokio::sync::watch;
 
@@ -318,7 +318,7 @@ fn sockets(plan: &Plan, upgrade: bool) -> Result<Sockets, StartError> {
     }
     let mut bound = Vec::new();
     for listener in &plan.listeners {
-        let key = listener.address.to_string();
+        let key = socket_key(listener);
         if fds.get(&key).is_some() {
             bound.push(Bound { key, address: listener.address });
             continue;
@@ -331,6 +331,14 @@ fn sockets(plan: &Plan, upgrade: bool) -> Result<Sockets, StartError> {
     // The predecessor still answers on the admin address while it drains; both are bound for that time.
     let admin = bind(&"admin".into(), plan.admin, true)?;
     Ok(Sockets { table: Arc::new(Mutex::new(fds)), bound, admin })
+}
+
+/// A listener's name in the table. Any free port is another one for each listener that asks for it.
+fn socket_key(listener: &Listener) -> String {
+    match listener.address.port() {
+        0 => format!("{}#{}", listener.address, listener.name),
+        _ => listener.address.to_string(),
+    }
 }
 
 fn bind(name: &Arc<str>, address: SocketAddr, shared: bool) -> Result<TcpListener, StartError> {

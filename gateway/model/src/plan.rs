@@ -301,8 +301,34 @@ pub struct Route {
     pub action: Action,
     /// Largest body where a plugin or the ledger needs it whole.
     pub body_limit: usize,
+    /// What a body must be, a client's and one that a plugin makes of it.
+    pub body_format: BodyFormat,
     /// A POST may be sent again after the connection broke before any answer.
     pub retry_unsafe: bool,
+}
+
+/// What a body must be, where there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// Any bytes.
+    #[default]
+    Any,
+    /// One JSON text in UTF-8 (RFC 8259).
+    Json,
+}
+
+impl BodyFormat {
+    /// Whether a body is what it must be. An empty one is none, so nothing is asked of it.
+    pub fn admits(self, body: &[u8]) -> bool {
+        match self {
+            BodyFormat::Any => true,
+            // serde_json skips what it does not keep without a look at its encoding.
+            BodyFormat::Json => {
+                let text = std::str::from_utf8(body);
+                body.is_empty() || text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+            }
+        }
+    }
 }
 
 /// Who may come in.

@@ -88,6 +88,8 @@ pub enum Refusal {
     UpstreamBusy,
     /// Body larger than the route's cap.
     BodyTooLarge,
+    /// The route demands JSON and the body is not.
+    MalformedJson,
     /// The upstream's breaker is open; the next probe is this far away.
     CircuitOpen(Duration),
     /// No endpoint of the upstream took a connection.
@@ -221,6 +223,7 @@ impl Refusal {
             Refusal::Overloaded => (503, "overloaded", "The gateway is at its capacity", Gateway),
             Refusal::UpstreamBusy => (503, "upstream-busy", "The upstream is at its capacity", Upstream),
             Refusal::BodyTooLarge => (413, "body-too-large", "The request body is too large", Client),
+            Refusal::MalformedJson => (400, "malformed-json", "The request body must be JSON in UTF-8", Client),
             Refusal::CircuitOpen(_) => (503, "circuit-open", "The upstream is temporarily unavailable", Upstream),
             Refusal::UpstreamUnreachable => {
                 (502, "upstream-unreachable", "The upstream could not be reached", Upstream)

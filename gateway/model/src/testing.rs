@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
 use crate::plan::{
-    Action, Auth, Endpoint, Enqueue, HttpSink, Route, Sink, SinkKind, Upstream, UpstreamProtocol, UpstreamTls,
+    Action, Auth, BodyFormat, Endpoint, Enqueue, HttpSink, Route, Sink, SinkKind, Upstream, UpstreamProtocol,
+    UpstreamTls,
 };
 use crate::retry::RetrySettings;
 
@@ -21,6 +22,7 @@ pub(crate) fn route(name: &str, host: Option<&str>, path: &str, methods: &[http:
         plugin: None,
         action: Action::default(),
         body_limit: 1024,
+        body_format: BodyFormat::Any,
         retry_unsafe: false,
     }
 }

@@ -121,7 +121,7 @@ fn check_forward(forward: Forward, route: &Route) -> Result<CheckedForward, Outp
     };
     let upstream = upstream.ok_or(OutputFault::Upstream)?.clone();
     let target = forward.path.map(|path| check_path(&path)).transpose()?;
-    check_body(forward.body.as_deref(), route.body_limit)?;
+    check_format(forward.body.as_deref(), route)?;
     let (set_headers, remove_headers) = field::check_request(&forward.set_headers, &forward.remove_headers)?;
     Ok(CheckedForward { upstream, target, set_headers, remove_headers, body: forward.body })
 }
@@ -140,7 +140,7 @@ fn check_enqueue(enqueue: EnqueueDecision, route: &Route) -> Result<CheckedEnque
     if !enqueue.content_type.as_deref().is_none_or(is_media_type) {
         return Err(OutputFault::ContentType);
     }
-    check_body(enqueue.body.as_deref(), route.body_limit)?;
+    check_format(enqueue.body.as_deref(), route)?;
     let EnqueueDecision { key, content_type, body, .. } = enqueue;
     Ok(CheckedEnqueue { event_type, key, content_type, body, sinks })
 }
@@ -179,6 +179,12 @@ fn check_path(path: &str) -> Result<String, OutputFault> {
 
 fn check_body(body: Option<&[u8]>, limit: usize) -> Result<(), OutputFault> {
     if body.is_some_and(|body| body.len() > limit) { Err(OutputFault::Body) } else { Ok(()) }
+}
+
+/// A request's new body: within its length, and what the route says that a body must be.
+fn check_format(body: Option<&[u8]>, route: &Route) -> Result<(), OutputFault> {
+    check_body(body, route.body_limit)?;
+    if body.is_none_or(|body| route.body_format.admits(body)) { Ok(()) } else { Err(OutputFault::BodyFormat) }
 }
 
 fn check_problem(problem: GuestProblem) -> Result<GuestProblem, OutputFault> {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::Route;
+use crate::plan::{BodyFormat, Route};
 use crate::refusal::GuestProblem;
 use crate::testing::both_journeys;
 
@@ -155,6 +155,33 @@ fn a205_bodies_stay_within_the_routes_limit() {
         let respond = ResponseChange { status: Some(200), body, ..ResponseChange::default() };
         assert_eq!(check_decision(Decision::Respond(respond), &route()).err(), fault);
     }
+}
+
+#[test]
+fn a210_a_route_that_demands_json_gets_json() {
+    let mut route = route();
+    let half = b"{\"a\":".to_vec();
+    let wrong =
+        [half.clone(), b"{} {}".to_vec(), b"{\"a\":\"\xff\"}".to_vec(), b"\xef\xbb\xbf{}".to_vec(), b" ".to_vec()];
+    for body_format in [BodyFormat::Any, BodyFormat::Json] {
+        route.body_format = body_format;
+        let fault = (body_format == BodyFormat::Json).then_some(OutputFault::BodyFormat);
+        for body in &wrong {
+            let body = Some(body.clone());
+            let forward = Decision::Forward(Forward { body: body.clone(), ..Forward::default() });
+            assert_eq!(check_decision(forward, &route).err(), fault, "{body:?}");
+            let enqueue = Decision::Enqueue(EnqueueDecision { body: body.clone(), ..EnqueueDecision::default() });
+            assert_eq!(check_decision(enqueue, &route).err(), fault, "{body:?}");
+        }
+        for body in [None, Some(Vec::new()), Some(b" [1, {\"a\": null}] ".to_vec()), Some("\"ä\"".into())] {
+            let forward = Decision::Forward(Forward { body, ..Forward::default() });
+            assert!(check_decision(forward, &route).is_ok());
+        }
+        // What it answers itself is no request, and often a page for people.
+        let respond = ResponseChange { status: Some(200), body: Some(half.clone()), ..ResponseChange::default() };
+        assert!(check_decision(Decision::Respond(respond), &route).is_ok());
+    }
+    assert!(BodyFormat::Json.admits(&[vec![b'['; 500_000], vec![b']'; 500_000]].concat()), "depth costs no stack");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use sluis_plugin::Decision;
 /// | `problem-long` | refuses with 1 MiB of detail |
 /// | `key-crlf`, `key-long`, `event-type`, `content-type` | enqueues with a forged, a 1 MiB, or an unsayable value |
 /// | `large-body` | forwards a body of 8 MiB |
+/// | `no-json`, `no-utf8` | forwards a body that is half a JSON text; one with a byte that is no UTF-8 |
 pub fn lie(what: &str) -> Decision {
     let (what, argument) = what.split_once('/').unwrap_or((what, ""));
     let or = |default: &str| String::from(if argument.is_empty() { default } else { argument });
@@ -53,6 +54,8 @@ pub fn lie(what: &str) -> Decision {
         "event-type" => enqueue.event_type("a\r\nb").into(),
         "content-type" => enqueue.body("a\r\nb", "x").into(),
         "large-body" => forward.body("x".repeat(8 << 20)).into(),
+        "no-json" => forward.body("{\"order\":").into(),
+        "no-utf8" => forward.body(*b"{\"order\":\"\xff\"}").into(),
         _ => Decision::refuse(404, "urn:sluis:tester:unknown", "The tester knows no such lie").into(),
     }
 }

@@ -9,7 +9,7 @@ use super::super::tree::{Step, at};
 use super::super::written::{self, Written};
 use super::Check;
 use super::behind::is_host;
-use crate::plan::{self, Action, Auth, Grant, Route, Sink, TenantLimits, Upstream};
+use crate::plan::{self, Action, Auth, BodyFormat, Grant, Route, Sink, TenantLimits, Upstream};
 use crate::route::{RouteConflict, Router};
 
 type Known<T> = HashMap<Arc<str>, T>;
@@ -52,6 +52,10 @@ impl Check<'_> {
             plugin: written.plugin.as_ref().map(|slot| slot.arc()),
             action: Action { upstreams: self.forward(i, written, known), enqueue: self.enqueue(i, written, known) },
             body_limit: written.body_limit.usize(),
+            body_format: match written.body_format {
+                written::BodyFormat::Any => BodyFormat::Any,
+                written::BodyFormat::Json => BodyFormat::Json,
+            },
             retry_unsafe: written.retry_unsafe,
         }
     }

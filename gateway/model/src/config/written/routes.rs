@@ -36,6 +36,9 @@ pub struct Route {
     /// Largest body, where a plugin or the ledger needs it whole.
     #[serde(default)]
     pub body_limit: Size<1, { mib(64) }, { mib(1) }>,
+    /// What a body must be, a client's and one that a plugin makes of it. With `json`, bodies are read whole.
+    #[serde(default)]
+    pub body_format: BodyFormat,
     /// Forward requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
@@ -45,6 +48,17 @@ pub struct Route {
     /// Retry a request that changes something too, when the connection broke before any answer came.
     #[serde(default)]
     pub retry_unsafe: bool,
+}
+
+/// What a body must be, where there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyFormat {
+    /// Any bytes.
+    #[default]
+    Any,
+    /// JSON in UTF-8.
+    Json,
 }
 
 /// Who may come in: `public` for everyone, or the tokens of issuers.
