@@ -18,10 +18,15 @@ struct House {
 
 /// Budgets are ten times the usual: an unoptimised host on a busy machine takes milliseconds for its own part.
 fn house() -> House {
+    house_with("")
+}
+
+/// The same with more settings of acme's.
+fn house_with(acme: &str) -> House {
     let issuer = Issuer::start();
     let upstream = Upstream::start(|got| ok(&got.body));
     let gateway = Gateway::start(&format!(
-        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }}{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
         issuer.yaml(""),
         upstream.url(),
         components().display()
@@ -103,6 +108,23 @@ fn a201_to_a207_a_lying_guest_is_not_believed() {
         assert_eq!((answer.status, answer.problem().as_str()), (500, "plugin-output-invalid"), "{lie}");
     }
     assert_eq!(house.upstream.got().len(), 0, "nothing is forwarded");
+}
+
+#[test]
+fn a196_a_tenant_at_its_cap_of_calls_is_alone_with_it() {
+    let house = house_with(", limits: { plugin_concurrency: 1 }");
+    let (address, bearer) = (house.gateway.http, house.issuer.bearer("acme"));
+    let spin = || crate::support::client::call(address, "POST", "/spin", &[("Authorization", &bearer)], b"{}");
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..16).map(|_| scope.spawn(spin)).collect();
+        while calls.iter().any(|call| !call.is_finished()) {
+            assert_eq!(house.post("globex", "/echo").status, 200);
+        }
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.problem() == "plugin-capacity").collect();
+    assert!(!refused.is_empty() && refused.len() < 16, "{} of 16", refused.len());
+    assert!(refused.iter().all(|answer| answer.status == 503 && answer.header("retry-after") == Some("1")));
 }
 
 #[test]
