@@ -45,7 +45,7 @@ bench: plugins ## Micro-benchmarks of every stage
 	$(CARGO) bench --locked --package sluis-bench
 
 soak: plugins ## The long form of the crash test: 20 kills, 10,000 orders each
-	SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000 $(CARGO) test --locked --test it a213 -- --nocapture
+	SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000 $(CARGO) test --locked --workspace --test it a213 -- --nocapture
 
 certs: ## A throw-away CA and certificate in certs/local
 	certs/make.sh

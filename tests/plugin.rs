@@ -26,7 +26,7 @@ fn house_with(acme: &str) -> House {
     let issuer = Issuer::start();
     let upstream = Upstream::start(|got| ok(&got.body));
     let gateway = Gateway::start(&format!(
-        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config], config: {{ greeting: hello }}{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics], config: {{ greeting: hello }}, metrics: [mapped, odd]{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
         issuer.yaml(""),
         upstream.url(),
         components().display()
@@ -167,6 +167,34 @@ fn a188_a_flood_of_log_lines_is_cut() {
     let lines = house.gateway.log_text().lines().filter(|l| l.contains("sluis::plugin")).count();
     assert!((1..=64).contains(&lines), "{lines} lines");
     assert!(house.gateway.metric("sluis_plugin_log_dropped_total{tenant=\"acme\"}") > 0.0);
+}
+
+#[test]
+fn a_clock_tells_the_time_to_the_millisecond() {
+    let house = house();
+    let wall = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let before = wall();
+    let told: u128 = house.post("acme", "/now").text().parse().unwrap();
+    assert!((before..=wall()).contains(&told), "{told}");
+}
+
+#[test]
+fn a189_counters_are_declared_and_the_tenants_own() {
+    let house = house();
+    for path in ["/count/mapped/3", "/count/mapped/4", "/count/undeclared/1", "/count/tenant/1"] {
+        assert_eq!(house.post("acme", path).status, 200);
+    }
+    assert_eq!(house.post("globex", "/count/mapped/100").status, 200);
+    let counter = |tenant: &str, name: &str| {
+        house.gateway.metric(&format!("sluis_plugin_counter_total{{counter=\"{name}\",tenant=\"{tenant}\"}}"))
+    };
+    assert_eq!(counter("acme", "mapped"), 7.0);
+    assert_eq!(counter("acme", "odd"), 0.0);
+    let dropped =
+        |tenant: &str| house.gateway.metric(&format!("sluis_plugin_counts_dropped_total{{tenant=\"{tenant}\"}}"));
+    assert_eq!((dropped("acme"), dropped("globex")), (2.0, 1.0));
+    let metrics = crate::support::client::call(house.gateway.admin, "GET", "/metrics", &[], b"").text();
+    assert!(!metrics.contains("undeclared") && !metrics.contains("counter=\"mapped\",tenant=\"globex\""));
 }
 
 #[test]

@@ -55,9 +55,19 @@ fn settle<T>(
     correlation_id: &str,
     outcome: Outcome<T>,
 ) -> Result<T, Refusal> {
-    let Outcome { result, usage, logs } = outcome;
+    let Outcome { result, usage, logs, counts } = outcome;
+    add_counts(tenant, &counts, &usage);
     write_logs(tenant, plugin, correlation_id, &logs, &usage);
     result.map_err(|fault| refuse(app, tenant, plugin, correlation_id, &fault))
+}
+
+fn add_counts(tenant: &TenantState, counts: &[u64], usage: &Usage) {
+    for (counter, value) in tenant.metrics.counters.iter().zip(counts) {
+        counter.inc_by(*value);
+    }
+    if usage.counts_dropped > 0 {
+        tenant.metrics.counts_dropped.inc_by(u64::from(usage.counts_dropped));
+    }
 }
 
 fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, logs: &[LogLine], usage: &Usage) {

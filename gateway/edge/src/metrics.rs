@@ -7,6 +7,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use sluis_model::plan::Tenant;
+
 use crate::tokens::TokenCacheCounts;
 
 /// Upper bounds of latency buckets, in seconds.
@@ -53,6 +55,10 @@ pub struct Metrics {
     pub plugin_faults: IntCounterVec,
     /// Log lines of plugins dropped past their limit.
     pub plugin_log_dropped: IntCounterVec,
+    /// Counters of the tenants' own.
+    pub plugin_counters: IntCounterVec,
+    /// Additions to counters that a tenant has not.
+    pub plugin_counts_dropped: IntCounterVec,
     /// Events accepted.
     pub events_accepted: IntCounterVec,
     /// Group commit: events in one.
@@ -131,6 +137,12 @@ impl Metrics {
             plugin_duration: histograms("plugin_duration_seconds", "Plugin calls", PLUGIN, &["tenant", "hook"])?,
             plugin_faults: counters("plugin_faults_total", "Plugin calls that gave no decision", &["tenant", "kind"])?,
             plugin_log_dropped: counters("plugin_log_dropped_total", "Log lines past the limit", &["tenant"])?,
+            plugin_counters: counters("plugin_counter_total", "Counters of tenants' own", &["tenant", "counter"])?,
+            plugin_counts_dropped: counters(
+                "plugin_counts_dropped_total",
+                "Additions to counters that a tenant has not",
+                &["tenant"],
+            )?,
             events_accepted: counters("events_accepted_total", "Events accepted durably", &["tenant"])?,
             ledger_batch: histogram("ledger_batch_size", "Events in one commit", BATCH)?,
             ledger_commit: histogram("ledger_commit_seconds", "Commit with fsync", LATENCY)?,
@@ -234,11 +246,18 @@ pub struct TenantMetrics {
     pub on_response: Histogram,
     /// Log lines dropped.
     pub log_dropped: IntCounter,
+    /// Its plugins' own, in the plan's order.
+    pub counters: Vec<IntCounter>,
+    /// Additions to counters that it has not.
+    pub counts_dropped: IntCounter,
 }
 
 impl TenantMetrics {
-    /// Of the tenant with this id.
-    pub fn new(metrics: &Metrics, tenant: &str) -> Self {
+    /// Of this tenant.
+    pub fn new(metrics: &Metrics, tenant: &Tenant) -> Self {
+        let counter = |name: &Arc<str>| metrics.plugin_counters.with_label_values(&[&*tenant.id, name]);
+        let counters = tenant.metrics.iter().map(counter).collect();
+        let tenant = &*tenant.id;
         TenantMetrics {
             served: metrics.tenant_requests.with_label_values(&[tenant, "served"]),
             refused: metrics.tenant_requests.with_label_values(&[tenant, "refused"]),
@@ -246,6 +265,8 @@ impl TenantMetrics {
             on_request: metrics.plugin_duration.with_label_values(&[tenant, "on-request"]),
             on_response: metrics.plugin_duration.with_label_values(&[tenant, "on-response"]),
             log_dropped: metrics.plugin_log_dropped.with_label_values(&[tenant]),
+            counters,
+            counts_dropped: metrics.plugin_counts_dropped.with_label_values(&[tenant]),
         }
     }
 }

@@ -183,8 +183,12 @@ impl TenantState {
             in_flight,
             plugin_calls,
             plugins,
-            scope: Arc::new(Scope { tenant: tenant.id.clone(), config: tenant.config.clone() }),
-            metrics: TenantMetrics::new(metrics, &tenant.id),
+            scope: Arc::new(Scope {
+                tenant: tenant.id.clone(),
+                config: tenant.config.clone(),
+                metrics: tenant.metrics.clone(),
+            }),
+            metrics: TenantMetrics::new(metrics, tenant),
         }
     }
 }

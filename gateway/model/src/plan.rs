@@ -374,6 +374,8 @@ pub struct Tenant {
     pub grants: Vec<Grant>,
     /// What the capability `config` answers: settings and secrets alike.
     pub config: HashMap<String, Secret>,
+    /// Counters that its plugins may add to through the capability `metrics`; at most 100.
+    pub metrics: Arc<[Arc<str>]>,
     /// Its share of the house.
     pub limits: TenantLimits,
 }
@@ -385,6 +387,10 @@ pub enum Grant {
     Log,
     /// `sluis:plugin/config`
     Config,
+    /// `sluis:plugin/clock`
+    Clock,
+    /// `sluis:plugin/metrics`
+    Metrics,
 }
 
 /// A tenant's share.

@@ -93,6 +93,7 @@ async fn bounded<R>(
         memory: state.meter.memory(),
         host_calls: state.host_calls,
         log_lines_dropped: state.log_lines_dropped,
+        counts_dropped: state.counts_dropped,
     };
-    Outcome { result, usage, logs: state.logs }
+    Outcome { result, usage, logs: state.logs, counts: state.counts }
 }

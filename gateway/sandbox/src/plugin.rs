@@ -69,6 +69,8 @@ pub struct Outcome<T> {
     pub usage: Usage,
     /// What the guest logged: escaped, bounded by the call's limits.
     pub logs: Vec<LogLine>,
+    /// What the guest added to the counters of its scope, by their position there; empty where it added nothing.
+    pub counts: Vec<u64>,
 }
 
 impl Plugin {
@@ -125,11 +127,11 @@ impl Plugin {
 
 impl<T> Outcome<T> {
     fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
-        Outcome { result: self.result.map(f), usage: self.usage, logs: self.logs }
+        Outcome { result: self.result.map(f), usage: self.usage, logs: self.logs, counts: self.counts }
     }
 
     fn without_hook() -> Outcome<T> {
         let fault = CallFault::Trap("the component does not export this hook".into());
-        Outcome { result: Err(fault), usage: Usage::default(), logs: Vec::new() }
+        Outcome { result: Err(fault), usage: Usage::default(), logs: Vec::new(), counts: Vec::new() }
     }
 }

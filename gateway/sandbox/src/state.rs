@@ -59,6 +59,8 @@ pub struct Scope {
     pub tenant: Arc<str>,
     /// Its settings and secrets.
     pub config: HashMap<String, Secret>,
+    /// Counters that it may add to.
+    pub metrics: Arc<[Arc<str>]>,
 }
 
 /// The data of one call's store.
@@ -73,6 +75,9 @@ pub(crate) struct CallState {
     pub(crate) host_calls: u32,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) log_lines_dropped: u32,
+    /// What was added to the scope's counters, by their position; empty where nothing was.
+    pub(crate) counts: Vec<u64>,
+    pub(crate) counts_dropped: u32,
     pub(crate) stdio: Vec<u8>,
 }
 
@@ -106,6 +111,16 @@ impl CallState {
         self.logs.push(LogLine { level, message });
     }
 
+    /// Adds to one of the scope's counters, or counts that there is no such.
+    pub(crate) fn count(&mut self, counter: Option<usize>, value: u64) {
+        let Some(counter) = counter else {
+            self.counts_dropped = self.counts_dropped.saturating_add(1);
+            return;
+        };
+        self.counts.resize(self.scope.metrics.len(), 0);
+        self.counts[counter] = self.counts[counter].saturating_add(value);
+    }
+
     /// Keeps what a guest prints, as far as there is room; a guest that prints more goes on undisturbed.
     pub(crate) fn print(&mut self, bytes: &[u8]) {
         let room = STDIO_BYTES.saturating_sub(self.stdio.len());
@@ -130,6 +145,8 @@ pub(crate) fn store(
         host_calls: 0,
         logs: Vec::new(),
         log_lines_dropped: 0,
+        counts: Vec::new(),
+        counts_dropped: 0,
         stdio: Vec::new(),
     };
     let mut store = Store::new(&core.engine, state);

@@ -22,8 +22,11 @@ pub mod request_head {
         world: "request-head",
         with: {
             "sluis:plugin/types@1.0.0": crate::bindings::request::sluis::plugin::types,
+            "sluis:plugin/panic@1.0.0": crate::bindings::request::sluis::plugin::panic,
             "sluis:plugin/log@1.0.0": crate::bindings::request::sluis::plugin::log,
             "sluis:plugin/config@1.0.0": crate::bindings::request::sluis::plugin::config,
+            "sluis:plugin/clock@1.0.0": crate::bindings::request::sluis::plugin::clock,
+            "sluis:plugin/metrics@1.0.0": crate::bindings::request::sluis::plugin::metrics,
         },
         generate_all,
         pub_export_macro: true,
@@ -39,8 +42,11 @@ pub mod response {
         world: "response",
         with: {
             "sluis:plugin/types@1.0.0": crate::bindings::request::sluis::plugin::types,
+            "sluis:plugin/panic@1.0.0": crate::bindings::request::sluis::plugin::panic,
             "sluis:plugin/log@1.0.0": crate::bindings::request::sluis::plugin::log,
             "sluis:plugin/config@1.0.0": crate::bindings::request::sluis::plugin::config,
+            "sluis:plugin/clock@1.0.0": crate::bindings::request::sluis::plugin::clock,
+            "sluis:plugin/metrics@1.0.0": crate::bindings::request::sluis::plugin::metrics,
         },
         generate_all,
         pub_export_macro: true,

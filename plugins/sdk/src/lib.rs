@@ -21,12 +21,14 @@
 
 extern crate alloc;
 
+pub mod clock;
 pub mod config;
 pub mod currency;
 pub mod date;
 pub mod decimal;
 pub mod json;
 pub mod log;
+pub mod metrics;
 pub mod text;
 
 #[doc(hidden)]

@@ -12,8 +12,10 @@ use crate::arena::{Arena, Short};
 const PAGE: usize = 65_536;
 /// Memory grows by at least this many pages: each growth costs the host a system call.
 const GROWTH: usize = 16;
-/// Longest panic message, bytes: the host takes a line of 1 KiB.
-const MESSAGE: usize = 1000;
+/// Bytes of a message that one call tells.
+const NOTE: usize = 120;
+/// Longest panic message, bytes: the host shows no more.
+const MESSAGE: usize = 4 * NOTE;
 
 unsafe extern "C" {
     static __heap_base: u8;
@@ -122,28 +124,35 @@ pub unsafe fn realloc_for_host(heap: &Bump, old: *mut u8, old_len: usize, align:
     block
 }
 
-/// Says at level `error` what panicked and where, then traps. Needs no heap: it may just have run out.
+/// Tells the host what panicked and where, then traps. Needs no heap: it may just have run out.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     let mut line = Line { bytes: [0; MESSAGE], len: 0 };
     let _ = match info.location() {
         Some(at) => write!(line, "panicked at {}:{}:{}: {}", at.file(), at.line(), at.column(), info.message()),
         None => write!(line, "panicked: {}", info.message()),
     };
-    crate::log::error(line.as_str());
+    line.bytes[..line.len].chunks(NOTE).for_each(note);
     wasm32::unreachable()
+}
+
+/// At most [`NOTE`] bytes, as numbers: see `wit/panic.wit`.
+fn note(bytes: &[u8]) {
+    let word = |n: usize| {
+        let mut word = [0; 8];
+        for (to, from) in word.iter_mut().zip(bytes.iter().skip(8 * n)) {
+            *to = *from;
+        }
+        u64::from_le_bytes(word)
+    };
+    let w = core::array::from_fn::<u64, 15, _>(word);
+    let text = (w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14]);
+    crate::bindings::request::sluis::plugin::panic::note(bytes.len() as u8, text);
 }
 
 /// A message on the stack, cut at its end.
 struct Line {
     bytes: [u8; MESSAGE],
     len: usize,
-}
-
-impl Line {
-    fn as_str(&self) -> &str {
-        // SAFETY: only whole characters are written.
-        unsafe { core::str::from_utf8_unchecked(&self.bytes[..self.len]) }
-    }
 }
 
 impl Write for Line {

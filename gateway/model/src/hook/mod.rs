@@ -123,6 +123,8 @@ pub struct Usage {
     pub host_calls: u32,
     /// Log lines dropped past the limit.
     pub log_lines_dropped: u32,
+    /// Additions to counters that are not declared.
+    pub counts_dropped: u32,
 }
 
 /// Why a guest's call gave no decision; blame = guest unless said otherwise.

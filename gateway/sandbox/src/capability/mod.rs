@@ -1,8 +1,11 @@
 //! Everything a guest may touch, one file per interface. What is not in this list does not exist for a guest; which of
 //! it a tenant may use is decided by its grants, before anything is compiled.
 
+mod clock;
 mod config;
 mod log;
+mod metrics;
+mod panic;
 mod wasi;
 
 use sluis_model::plan::Grant;
@@ -14,7 +17,7 @@ use crate::state::CallState;
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// Free for everyone: names of types, and the WASI subset that leads nowhere.
+    /// Free for everyone: names of types, last words, and the WASI subset that leads nowhere.
     Free,
     /// Only with this grant.
     Granted(Grant),
@@ -25,9 +28,11 @@ pub(crate) enum Offer {
 /// The whole table of imports.
 pub(crate) fn offer(import: &str) -> Offer {
     match import {
-        "sluis:plugin/types@1.0.0" => Offer::Free,
+        "sluis:plugin/types@1.0.0" | "sluis:plugin/panic@1.0.0" => Offer::Free,
         "sluis:plugin/log@1.0.0" => Offer::Granted(Grant::Log),
         "sluis:plugin/config@1.0.0" => Offer::Granted(Grant::Config),
+        "sluis:plugin/clock@1.0.0" => Offer::Granted(Grant::Clock),
+        "sluis:plugin/metrics@1.0.0" => Offer::Granted(Grant::Metrics),
         other if wasi::offers(other) => Offer::Free,
         _ => Offer::Never,
     }
@@ -36,8 +41,11 @@ pub(crate) fn offer(import: &str) -> Offer {
 /// Everything of the table, linked. A component takes from it what it imports and was granted.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
+    panic::link(&mut linker)?;
     log::link(&mut linker)?;
     config::link(&mut linker)?;
+    clock::link(&mut linker)?;
+    metrics::link(&mut linker)?;
     wasi::link(&mut linker)?;
     Ok(linker)
 }

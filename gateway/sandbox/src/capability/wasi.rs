@@ -3,7 +3,7 @@
 //! No file, no socket, no wait, no HTTP; what is not here is refused by name when a component is loaded.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
@@ -201,8 +201,8 @@ fn clocks(linker: &mut Linker<CallState>) -> Result<()> {
     let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
     wall.func_wrap("now", |mut cx: Cx<'_>, (): ()| {
         cx.data_mut().host_call()?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_millis() * 1_000_000 },))
+        let now = super::clock::wall();
+        Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() },))
     })?;
     wall.func_wrap("resolution", |mut cx: Cx<'_>, (): ()| {
         cx.data_mut().host_call()?;

@@ -9,7 +9,7 @@ use sluis_model::plan::{CallLimits, Grant, Secret};
 use sluis_sandbox::{LoadError, Outcome, Plugin, Sandbox, SandboxSettings, Scope, WorkerCommand};
 
 pub const MIB: usize = 1 << 20;
-pub const ALL: [Grant; 2] = [Grant::Log, Grant::Config];
+pub const ALL: [Grant; 4] = [Grant::Log, Grant::Config, Grant::Clock, Grant::Metrics];
 
 /// A sandbox and the directory that its files are in.
 pub struct House {
@@ -141,7 +141,7 @@ pub async fn call_with(plugin: &Plugin, body: &[u8], limits: &CallLimits) -> Out
 /// A tenant with these settings.
 pub fn scope(pairs: &[(&str, &str)]) -> Arc<Scope> {
     let config = pairs.iter().map(|(key, value)| (key.to_string(), Secret::new(*value))).collect();
-    Arc::new(Scope { tenant: "acme".into(), config })
+    Arc::new(Scope { tenant: "acme".into(), config, ..Scope::default() })
 }
 
 /// A core module for [`component`]: `imports` first, then memory and an allocator, then `items`, then `on-request` with

@@ -182,3 +182,24 @@ async fn a186_a_guest_is_not_entered_twice() {
     let outcome = plugin.on_request(request(b""), &scope(&[("k", "value")]), &limits(), MIB).await;
     assert!(trap(&outcome).contains("leave component"), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn last_words_come_as_numbers_and_are_cut() {
+    let house = House::new();
+    let note = format!(r#"(import "sluis:plugin/panic@1.0.0" "note" (func $note (param i32 {})))"#, "i64 ".repeat(15));
+    let words = |text: &[u8; 8]| format!("(i64.const {}) ", i64::from_le_bytes(*text));
+    let rest = "(i64.const 0) ".repeat(13);
+    let first = format!("(call $note (i32.const 10) {}{}{rest})", words(b"panicked"), words(b" \x1b=never"));
+    // A length past the words, and more of them than anybody reads.
+    let more = format!(
+        "(loop $more (call $note (i32.const 255) {}) (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 500))))",
+        words(b"!!!!!!!!").repeat(15)
+    );
+    let body = format!("(local $n i32) {first} {more} unreachable");
+    let plugin = house.load(&module(&note, "", &body)).await.unwrap();
+    let limits =
+        CallLimits { host_calls: 1_000, wall: Duration::from_secs(5), cpu: Duration::from_secs(1), ..limits() };
+    let CallFault::Trap(text) = call_with(&plugin, b"", &limits).await.result.unwrap_err() else { panic!() };
+    assert!(text.contains(r"panicked \u{1b}!!!!!!!!"), "{text}");
+    assert!(text.len() <= 1024, "{}", text.len());
+}

@@ -13,6 +13,8 @@
 //! | `/respond/STATUS/TEXT` | answers |
 //! | `/request` | answers 200 with what the plugin was told, as JSON |
 //! | `/config/KEY` | answers 200 with the setting, 404 where there is none |
+//! | `/now` | answers 200 with the time in milliseconds |
+//! | `/count/NAME/N` | adds N (1 where none) to that counter, forwards |
 //! | `/state` | answers 200 with how often this instance was called: 1, always |
 //! | `/refuse/STATUS` | refuses with that status (422 where none) and the pointer `/lines/0` |
 //! | `/enqueue/KEY` | enqueues, type `test.event`, with that key where one is given |
@@ -39,7 +41,7 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use sluis_plugin::{Decision, Request, config, log};
+use sluis_plugin::{Decision, Request, clock, config, log, metrics};
 
 mod lies;
 
@@ -70,6 +72,11 @@ pub fn decide(request: Request) -> Decision {
         "respond" => text(first.parse().unwrap_or(200), second),
         "request" => Decision::respond(200).json(&told(&request)).into(),
         "config" => config::get(rest).map_or_else(|| text(404, "no such setting"), |value| text(200, &value)),
+        "now" => text(200, &clock::now().to_string()),
+        "count" => {
+            metrics::add(first, second.parse().unwrap_or(1));
+            forward.into()
+        }
         "state" => text(200, &calls.to_string()),
         "refuse" => Decision::refuse(first.parse().unwrap_or(422), "urn:sluis:tester:refused", "The tester refuses")
             .detail("as it was asked to")

@@ -12,6 +12,9 @@ use super::behind::is_host;
 use crate::plan::{self, Action, Auth, BodyFormat, Grant, Route, Sink, TenantLimits, Upstream};
 use crate::route::{RouteConflict, Router};
 
+/// Counters of a tenant's own: each is a series of the metrics.
+const MAX_COUNTERS: usize = 100;
+
 type Known<T> = HashMap<Arc<str>, T>;
 
 impl Check<'_> {
@@ -232,6 +235,12 @@ impl Check<'_> {
             if bytes > 1 << 20 {
                 self.error(&at!["tenants", i, "config"], "all keys and values together are larger than 1 MiB");
             }
+            self.at_most(&at!["tenants", i, "metrics"], &tenant.metrics, MAX_COUNTERS);
+            for (j, name) in tenant.metrics.iter().enumerate() {
+                if tenant.metrics[..j].contains(name) {
+                    self.error(&at!["tenants", i, "metrics", j], "this counter is there already");
+                }
+            }
             if tenant.limits.queue_bytes.u64() > written.ledger.max_bytes.u64() && self.is_written(i) {
                 self.error(&at!["tenants", i, "limits", "queue_bytes"], "must not be more than `ledger.max_bytes`");
             }
@@ -265,9 +274,12 @@ fn tenant(written: &written::Tenant) -> plan::Tenant {
             .map(|grant| match grant {
                 written::Grant::Log => Grant::Log,
                 written::Grant::Config => Grant::Config,
+                written::Grant::Clock => Grant::Clock,
+                written::Grant::Metrics => Grant::Metrics,
             })
             .collect(),
         config: written.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
+        metrics: written.metrics.iter().map(|name| name.arc()).collect(),
         limits: TenantLimits {
             rate: limits.rate.u32(),
             burst: limits.burst.u32(),

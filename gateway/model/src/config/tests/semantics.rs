@@ -356,3 +356,13 @@ fn lengths_of_time_and_sizes_are_read_as_written() {
         assert!(errors.contains("server.limits.head_bytes: "), "{wrong} {errors}");
     }
 }
+
+#[test]
+fn a189_counters_are_few_and_each_is_there_once() {
+    refused("id: acme", "id: acme, metrics: [a, b, a]", "tenants[0].metrics[2]: this counter is there already", "");
+    refused("id: acme", "id: acme, metrics: ['a b']", "tenants[0].metrics[0]: a name of at most 63", "");
+    let many = |count: usize| (0..count).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
+    let with = |count: usize| format!("id: acme, metrics: [{}]", many(count));
+    refused("id: acme", &with(101), "tenants[0].metrics: at most 100 are allowed, not 101", "");
+    assert!(Memory::new(small_with("id: acme", &with(100))).check().is_ok());
+}

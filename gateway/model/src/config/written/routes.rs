@@ -164,6 +164,9 @@ pub struct Tenant {
     /// What its plugins read through the capability `config`.
     #[serde(default)]
     pub config: BTreeMap<Label, Secret>,
+    /// Counters that its plugins may add to through the capability `metrics`.
+    #[serde(default)]
+    pub metrics: Vec<Name>,
     /// Its share.
     #[serde(default)]
     pub limits: TenantLimits,
@@ -177,6 +180,10 @@ pub enum Grant {
     Log,
     /// The tenant's own `config`.
     Config,
+    /// What time it is.
+    Clock,
+    /// The tenant's own counters.
+    Metrics,
 }
 
 /// A tenant's share.
