@@ -6,7 +6,6 @@ use std::sync::Arc;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-
 use sluis_model::plan::Tenant;
 
 use crate::tokens::TokenCacheCounts;
