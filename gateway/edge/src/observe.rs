@@ -71,7 +71,7 @@ impl JwksObserver for Observed {
     }
 
     fn unknown_kid_suppressed(&self, issuer: &str) {
-        self.fetch(issuer, "suppressed");
+        self.metrics.jwks_suppressed.with_label_values(&[issuer]).inc();
     }
 
     fn keys_expired(&self, issuer: &str) {
