@@ -38,7 +38,7 @@ pub struct Metrics {
     pub token_cache: IntGaugeVec,
     /// Fetches of an issuer's keys by result.
     pub jwks_fetches: IntCounterVec,
-    /// Tokens with an unknown `kid` that made no fetch, because one was made just before.
+    /// Tokens with an unknown `kid` for which no further fetch was made, because of one just before.
     pub jwks_suppressed: IntCounterVec,
     /// Usable keys of an issuer.
     pub jwks_keys: IntGaugeVec,
@@ -125,7 +125,7 @@ impl Metrics {
             token_faults: counters("token_faults_total", "Tokens refused", &["reason"])?,
             token_cache: gauges("token_cache_lookups", "Verified-token cache since the start", &["result"])?,
             jwks_fetches: counters("jwks_fetches_total", "Fetches of an issuer's keys", &["issuer", "result"])?,
-            jwks_suppressed: counters("jwks_suppressed_total", "Unknown key ids that made no fetch", &["issuer"])?,
+            jwks_suppressed: counters("jwks_suppressed_total", "Unknown key ids without a fetch", &["issuer"])?,
             jwks_keys: gauges("jwks_keys", "Usable keys of an issuer", &["issuer"])?,
             upstream_duration: histograms(
                 "upstream_duration_seconds",
