@@ -26,7 +26,7 @@ fn house_with(acme: &str) -> House {
     let issuer = Issuer::start();
     let upstream = Upstream::start(|got| ok(&got.body));
     let gateway = Gateway::start(&format!(
-        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics], config: {{ greeting: hello }}, metrics: [mapped, odd]{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv], config: {{ greeting: hello }}, metrics: [mapped, odd]{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
         issuer.yaml(""),
         upstream.url(),
         components().display()
@@ -195,6 +195,30 @@ fn a189_counters_are_declared_and_the_tenants_own() {
     assert_eq!((dropped("acme"), dropped("globex")), (2.0, 1.0));
     let metrics = crate::support::client::call(house.gateway.admin, "GET", "/metrics", &[], b"").text();
     assert!(!metrics.contains("undeclared") && !metrics.contains("counter=\"mapped\",tenant=\"globex\""));
+}
+
+#[test]
+fn what_a_plugin_keeps_is_its_tenants_own_and_outlives_the_process() {
+    let mut house = house_with(", limits: { kv_bytes: 1KiB }");
+    let said = |house: &House, tenant: &str, path: &str| {
+        let answer = house.post(tenant, path);
+        (answer.status, answer.text())
+    };
+    assert_eq!(said(&house, "acme", "/kv/add/number/41"), (200, "41".to_owned()));
+    assert_eq!(said(&house, "acme", "/kv/swap/number/40/no"), (200, "false".to_owned()));
+    assert_eq!(said(&house, "globex", "/kv/get/number").0, 404);
+    assert_eq!(said(&house, "globex", "/kv/swap/number/-/7"), (200, "true".to_owned()));
+    house.gateway.kill_and_restart();
+    assert_eq!(said(&house, "acme", "/kv/add/number/1"), (200, "42".to_owned()));
+    assert_eq!(said(&house, "globex", "/kv/get/number"), (200, "7".to_owned()));
+    let long = "x".repeat(900);
+    assert_eq!(said(&house, "acme", &format!("/kv/set/long/{long}")), (507, "quota".to_owned()));
+    assert_eq!(said(&house, "globex", &format!("/kv/set/long/{long}")).0, 200, "a neighbour's quota is its own");
+    assert_eq!(said(&house, "acme", "/kv/get"), (507, "key".to_owned()));
+    assert_eq!(said(&house, "acme", "/kv/set/number/text").0, 200);
+    assert_eq!(said(&house, "acme", "/kv/add/number/1"), (507, "value".to_owned()));
+    assert_eq!(said(&house, "acme", "/kv/delete/number"), (200, "true".to_owned()));
+    assert_eq!(said(&house, "acme", "/kv/get/number").0, 404);
 }
 
 #[test]

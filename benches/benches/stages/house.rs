@@ -56,11 +56,11 @@ async fn app(plan: &Arc<Plan>) -> App {
     let metrics = Metrics::new().unwrap();
     let observed = Observed::new(metrics.clone());
     let state_dir = plan.server.state_dir.clone();
-    let ledger = Ledger::open(&state_dir.join("ledger"), &plan.ledger).unwrap();
+    let ledger = Arc::new(Ledger::open(&state_dir.join("ledger"), &plan.ledger).unwrap());
     let jwks = Jwks::new(JwksContext::new(tokio::runtime::Handle::current(), state_dir, observed));
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
-    let generation = Generation::build(plan.clone(), &Default::default(), tokens, &metrics, None).unwrap();
+    let generation = Generation::build(plan.clone(), &Default::default(), tokens, &metrics, &ledger, None).unwrap();
     // A loop asks faster than any tenant may: what is measured is the work, not the refusal.
     for tenant in generation.tenants.values() {
         tenant.rate.set(1_000_000_000, 1_000_000_000);
@@ -76,7 +76,7 @@ async fn app(plan: &Arc<Plan>) -> App {
         clock: Clock::start(),
         jwks,
         token_cache,
-        ledger: Arc::new(ledger),
+        ledger,
         metrics,
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
         draining: AtomicBool::new(false),

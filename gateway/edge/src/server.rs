@@ -126,7 +126,7 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
     let jwks = Jwks::new(JwksContext::new(control.handle().clone(), plan.server.state_dir.clone(), observed));
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
-    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, None)?;
+    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &ledger, None)?;
     metrics.config_generation.set(1);
     let app = Arc::new(App {
         generation: ArcSwap::from_pointee(generation),

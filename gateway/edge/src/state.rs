@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use sluis_ledger::Ledger;
 use sluis_model::limits::{Permits, Rate};
 use sluis_model::plan::{Plan, Route, Tenant};
-use sluis_sandbox::{Plugin, Scope};
+use sluis_sandbox::{KvScope, Plugin, Scope};
 
 use crate::clock::Clock;
 use crate::jwks::Jwks;
@@ -109,6 +109,7 @@ impl Generation {
         plugins: &LoadedPlugins,
         tokens: Tokens,
         metrics: &Metrics,
+        ledger: &Arc<Ledger>,
         previous: Option<&Generation>,
     ) -> Result<Self, UpstreamError> {
         let upstreams = plan
@@ -125,7 +126,7 @@ impl Generation {
             .iter()
             .map(|(id, tenant)| {
                 let before = previous.and_then(|p| p.tenants.get(id));
-                (id.clone(), Arc::new(TenantState::build(tenant, plugins, metrics, before)))
+                (id.clone(), Arc::new(TenantState::build(tenant, plugins, metrics, ledger, before)))
             })
             .collect();
         let routes = plan.router.routes().iter().map(|route| RouteState::build(route, &upstreams, metrics)).collect();
@@ -153,6 +154,7 @@ impl TenantState {
         tenant: &Arc<Tenant>,
         plugins: &LoadedPlugins,
         metrics: &Metrics,
+        ledger: &Arc<Ledger>,
         before: Option<&Arc<TenantState>>,
     ) -> Self {
         let limits = &tenant.limits;
@@ -187,6 +189,7 @@ impl TenantState {
                 tenant: tenant.id.clone(),
                 config: tenant.config.clone(),
                 metrics: tenant.metrics.clone(),
+                kv: Some(KvScope { store: ledger.clone(), quota: limits.kv_bytes }),
             }),
             metrics: TenantMetrics::new(metrics, tenant),
         }

@@ -74,6 +74,12 @@ pub struct Ledger {
     accept_timeout: Duration,
 }
 
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
 impl Ledger {
     /// Opens the ledger in `dir`, which is made where it is missing. Blocks for as long as recovery takes, which does not
     /// depend on the number of events.

@@ -15,6 +15,7 @@ mod backlog;
 pub mod clock;
 mod deliver;
 mod error;
+mod kv;
 mod ledger;
 mod observer;
 mod purge;

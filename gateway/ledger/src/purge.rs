@@ -1,4 +1,5 @@
-//! The end of retention: events that are final go after their time, completed ones earlier where room is needed.
+//! The end of retention: events that are final go after their time, completed ones earlier where room is needed; what
+//! tenants keep goes when it has expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::deliver::down;
 use crate::ledger::Ledger;
 use crate::store::Purgeable;
 
-/// Events looked at in one question and removed in one transaction: small, as accepts wait behind it.
+/// Rows looked at in one question and removed in one transaction: few, as accepts wait behind it.
 const BATCH: usize = 256;
 /// Between two looks at everything.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ pub(crate) async fn run(ledger: Arc<Ledger>, mut shutdown: watch::Receiver<bool>
         since_purge += TICK;
         if early || since_purge >= PERIOD {
             since_purge = Duration::ZERO;
+            forget_expired(&ledger).await;
             // Early walks go on where the last one ended: what lies before is mostly open.
             let after = if early { early_after } else { 0 };
             tokio::select! {
@@ -45,6 +47,15 @@ pub(crate) async fn run(ledger: Arc<Ledger>, mut shutdown: watch::Receiver<bool>
             }
         }
     }
+}
+
+/// Removes what has expired of the tenants' state. Nobody is shown it any more; this gives its room back.
+async fn forget_expired(ledger: &Ledger) {
+    let now = ledger.clock.now();
+    while let Ok(keys) = ledger.store.kv_expired(now, BATCH).await
+        && !keys.is_empty()
+        && ledger.store.kv_forget(keys, now).await.is_ok_and(|removed| removed > 0)
+    {}
 }
 
 /// One walk over the events that are old enough, oldest first. An early one ends when there is room again. Answers where

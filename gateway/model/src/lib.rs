@@ -12,6 +12,7 @@ pub mod event;
 pub mod fields;
 pub mod hook;
 pub mod identity;
+pub mod kv;
 pub mod limits;
 pub mod plan;
 pub mod refusal;

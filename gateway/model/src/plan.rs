@@ -391,6 +391,8 @@ pub enum Grant {
     Clock,
     /// `sluis:plugin/metrics`
     Metrics,
+    /// `sluis:plugin/kv`
+    Kv,
 }
 
 /// A tenant's share.
@@ -406,6 +408,8 @@ pub struct TenantLimits {
     pub plugin_concurrency: usize,
     /// Bytes of undelivered events.
     pub queue_bytes: u64,
+    /// Bytes that its plugins may keep through the capability `kv`, by [`crate::kv::cost`].
+    pub kv_bytes: u64,
 }
 
 /// Where components come from and what each call may use.

@@ -111,29 +111,50 @@ impl State {
 pub(crate) struct Seat {
     lane: Arc<Lane>,
     tenant: Arc<str>,
-    turn: Mutex<Option<Turn>>,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    InLine,
+    Running(Turn),
+    /// Waits for something else than its turn.
+    Away,
 }
 
 impl Seat {
     pub(crate) fn new(lane: Arc<Lane>, tenant: Arc<str>) -> Arc<Seat> {
-        Arc::new(Seat { lane, tenant, turn: Mutex::new(None) })
+        Arc::new(Seat { lane, tenant, place: Mutex::new(Place::InLine) })
     }
 
     /// Gives back the turn that it has, and waits for the next one.
     pub(crate) async fn next_turn(self: Arc<Self>) {
-        let held = self.held().take();
+        let held = match self.enter(Place::InLine) {
+            Place::Running(turn) => Some(turn),
+            Place::InLine | Place::Away => None,
+        };
         let turn = self.lane.turn(&self.tenant, held).await;
-        *self.held() = Some(turn);
+        self.enter(Place::Running(turn));
         tokio::task::yield_now().await;
+    }
+
+    /// Gives back the turn that it has, and is not in line.
+    pub(crate) fn leave(&self) {
+        self.enter(Place::Away);
     }
 
     /// Whether the call waits for others.
     pub(crate) fn waits(&self) -> bool {
-        self.held().is_none()
+        matches!(*self.place(), Place::InLine)
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Turn>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Answers where it was.
+    fn enter(&self, place: Place) -> Place {
+        std::mem::replace(&mut *self.place(), place)
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,6 +223,21 @@ mod tests {
             })
             .collect();
         assert_eq!(running.len(), 1, "the turn of a call that ended is passed on");
+    }
+
+    #[test]
+    fn a_call_that_waits_for_something_else_leaves_its_turn_to_others() {
+        let lane = Lane::new(1);
+        let (mut first, mut second) = (Call::new(&lane, "a"), Call::new(&lane, "b"));
+        first.tick();
+        second.tick();
+        assert!(first.runs() && !second.runs() && second.seat.waits());
+        first.seat.leave();
+        assert!(!first.seat.waits(), "what it waits for is its own");
+        second.runs();
+        assert!(second.runs());
+        first.tick();
+        assert!(!first.runs() && first.seat.waits());
     }
 
     #[test]

@@ -32,6 +32,6 @@ mod worker;
 pub use error::{LoadError, SandboxError};
 pub use load::{Sandbox, SandboxSettings, WorkerCommand};
 pub use plugin::{Hooks, Outcome, Plugin};
-pub use state::{LogLevel, LogLine, Scope};
+pub use state::{KvScope, LogLevel, LogLine, Scope};
 #[cfg(feature = "compiler")]
 pub use worker::compile_worker;

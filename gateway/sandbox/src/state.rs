@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sluis_model::kv::Kv;
 use sluis_model::plan::{CallLimits, Secret};
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::cpu::CpuClock;
 use crate::lane::Seat;
@@ -61,6 +62,17 @@ pub struct Scope {
     pub config: HashMap<String, Secret>,
     /// Counters that it may add to.
     pub metrics: Arc<[Arc<str>]>,
+    /// Where its state is; without it there is none.
+    pub kv: Option<KvScope>,
+}
+
+/// A tenant's state.
+#[derive(Debug, Clone)]
+pub struct KvScope {
+    /// All tenants'.
+    pub store: Arc<dyn Kv>,
+    /// Bytes that this one may keep.
+    pub quota: u64,
 }
 
 /// The data of one call's store.
@@ -126,6 +138,15 @@ impl CallState {
         let room = STDIO_BYTES.saturating_sub(self.stdio.len());
         self.stdio.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// Waits for what a host function does. A long call gives its turn back meanwhile.
+pub(crate) async fn wait<T>(cx: &mut StoreContextMut<'_, CallState>, work: impl Future<Output = T>) -> T {
+    let Some(seat) = cx.data().seat.clone() else { return work.await };
+    seat.leave();
+    let done = work.await;
+    seat.next_turn().await;
+    done
 }
 
 /// A store for one call, its limits set. `output_bytes` is what its result may carry, body and fields together.

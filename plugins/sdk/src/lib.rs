@@ -27,6 +27,7 @@ pub mod currency;
 pub mod date;
 pub mod decimal;
 pub mod json;
+pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod text;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
 use sluis_model::event::{DeliveryState, Input, next};
 
 use super::inbox::{Accept, Move, Work};
+use super::kv::KvTables;
 use super::tally::{Tally, TallyStatements};
 use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
@@ -15,7 +16,7 @@ use crate::error::{AcceptError, WorkError};
 pub(crate) enum Reply {
     Leased(Vec<(DeliveryId, u32)>),
     Done(Result<(), WorkError>),
-    Purged(usize),
+    Removed(usize),
 }
 
 impl Reply {
@@ -23,7 +24,9 @@ impl Reply {
     pub fn send(self, work: Work) {
         match (work, self) {
             (Work::Lease { done, .. }, Reply::Leased(leased)) => done.send(Ok(leased)).is_ok(),
-            (Work::Purge { done, .. }, Reply::Purged(events)) => done.send(Ok(events)).is_ok(),
+            (Work::Purge { done, .. } | Work::ForgetKv { done, .. }, Reply::Removed(count)) => {
+                done.send(Ok(count)).is_ok()
+            }
             (Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. }, Reply::Done(result)) => {
                 done.send(result).is_ok()
             }
@@ -47,6 +50,7 @@ struct Row {
 pub(crate) struct Changes<'c> {
     sql: Statements<'c>,
     sums: TallyStatements<'c>,
+    pub kv: KvTables<'c>,
     tally: Tally,
     next_seq: i64,
     /// `next_seq` at the last commit.
@@ -58,7 +62,8 @@ impl<'c> Changes<'c> {
     pub fn prepare(conn: &'c Connection, tally: Tally) -> rusqlite::Result<Changes<'c>> {
         let seq = conn.query_row("SELECT coalesce(max(seq), 0) + 1 FROM events", (), |row| row.get(0))?;
         let (sql, sums) = (Statements::prepare(conn)?, TallyStatements::prepare(conn)?);
-        Ok(Changes { sql, sums, tally, next_seq: seq, committed_seq: seq, holds_changed: false })
+        let kv = KvTables::prepare(conn)?;
+        Ok(Changes { sql, sums, kv, tally, next_seq: seq, committed_seq: seq, holds_changed: false })
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {
@@ -164,7 +169,14 @@ impl<'c> Changes<'c> {
                 for event in events {
                     purged += usize::from(self.purge(*event)?);
                 }
-                Reply::Purged(purged)
+                Reply::Removed(purged)
+            }
+            Work::ForgetKv { keys, at, .. } => {
+                let mut removed = 0;
+                for (tenant, key) in keys {
+                    removed += self.kv.forget(tenant, key, *at)?;
+                }
+                Reply::Removed(removed)
             }
         })
     }

@@ -1,5 +1,5 @@
-//! What waits for the writer: accepts in a bounded queue, and the workers' changes, whose number is bounded by the
-//! deliveries in flight.
+//! What waits for the writer: accepts and edits of the tenants' state in bounded queues, and the workers' changes,
+//! whose number is bounded by the deliveries in flight.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -7,14 +7,18 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluis_model::event::{Input, NewEvent};
+use sluis_model::kv::KvFault;
 use tokio::sync::oneshot;
 
 use super::DeliveryId;
+use super::kv::KvEdit;
 use crate::backlog::Reservation;
 use crate::error::{AcceptError, WorkError};
 
 /// Bytes of events in one transaction, so that none holds the others up for long; a larger event goes alone.
 const BATCH_BYTES: u64 = 16 << 20;
+/// Edits of the tenants' state in one transaction, of 64 KiB each at most.
+const BATCH_EDITS: usize = 128;
 
 /// An event that waits to be committed.
 pub(crate) struct Accept {
@@ -76,6 +80,8 @@ pub(crate) enum Work {
     Release { sink: String, at: u64, done: oneshot::Sender<Result<(), WorkError>> },
     /// Removes events that are final.
     Purge { events: Vec<i64>, done: oneshot::Sender<Result<usize, WorkError>> },
+    /// Removes what tenants keep under these keys, where it has expired.
+    ForgetKv { keys: Vec<(String, String)>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
 }
 
 impl Work {
@@ -86,7 +92,7 @@ impl Work {
             Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. } => {
                 done.send(Err(error)).is_ok()
             }
-            Work::Purge { done, .. } => done.send(Err(error)).is_ok(),
+            Work::Purge { done, .. } | Work::ForgetKv { done, .. } => done.send(Err(error)).is_ok(),
         };
     }
 
@@ -95,6 +101,7 @@ impl Work {
         match self {
             Work::Lease { ids, .. } => ids.len(),
             Work::Purge { events, .. } => events.len(),
+            Work::ForgetKv { keys, .. } => keys.len(),
             Work::Record { .. } | Work::Hold { .. } | Work::Release { .. } => 1,
         }
     }
@@ -103,8 +110,36 @@ impl Work {
 /// What one transaction takes.
 #[derive(Default)]
 pub(crate) struct Batch {
-    pub accepts: Vec<Accept>,
+    pub wishes: Wishes,
     pub works: Vec<Work>,
+}
+
+/// What may be refused where there is no room: nobody was promised anything yet.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub accepts: Vec<Accept>,
+    pub edits: Vec<KvEdit>,
+}
+
+impl Wishes {
+    pub fn len(&self) -> usize {
+        self.accepts.len() + self.edits.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops those whose callers stopped waiting: they were told nothing, so nothing need be kept.
+    pub fn retain_awaited(&mut self) {
+        self.accepts.retain(|accept| !accept.done.is_closed());
+        self.edits.retain(|edit| !edit.done.is_closed());
+    }
+
+    pub fn refuse(self, error: AcceptError) {
+        self.accepts.into_iter().for_each(|accept| accept.finish(Err(error)));
+        self.edits.into_iter().for_each(|edit| edit.finish(Err(KvFault::Unavailable)));
+    }
 }
 
 /// How long a transaction that could begin waits for company. After a large batch most of those who were answered come
@@ -144,6 +179,7 @@ enum Phase {
 
 struct State {
     accepts: VecDeque<Accept>,
+    edits: VecDeque<KvEdit>,
     works: VecDeque<Work>,
     phase: Phase,
     /// The writer sleeps until this many wait; none where it is awake.
@@ -152,7 +188,7 @@ struct State {
 
 impl State {
     fn waiting(&self) -> usize {
-        self.accepts.len() + self.works.len()
+        self.accepts.len() + self.edits.len() + self.works.len()
     }
 }
 
@@ -167,9 +203,10 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Room for `capacity` accepts.
+    /// Room for `capacity` accepts, and as many edits.
     pub fn new(capacity: usize) -> Inbox {
-        let state = State { accepts: VecDeque::new(), works: VecDeque::new(), phase: Phase::Open, wake_at: None };
+        let (accepts, edits, works) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let state = State { accepts, edits, works, phase: Phase::Open, wake_at: None };
         let (phase, accepts) = (AtomicU8::new(Phase::Open as u8), AtomicUsize::new(0));
         Inbox { capacity, state: Mutex::new(state), filled: Condvar::new(), phase, accepts }
     }
@@ -202,6 +239,16 @@ impl Inbox {
         }
         state.accepts.push_back(accept);
         self.accepts.store(state.accepts.len(), Ordering::Relaxed);
+        self.wake(state);
+        Ok(())
+    }
+
+    pub fn edit(&self, edit: KvEdit) -> Result<(), KvFault> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open || state.edits.len() >= self.capacity {
+            return Err(KvFault::Unavailable);
+        }
+        state.edits.push_back(edit);
         self.wake(state);
         Ok(())
     }
@@ -245,16 +292,18 @@ impl Inbox {
             state = self.filled.wait_timeout(state, gather.at_most).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wake_at = None;
-        let mut batch = Batch { accepts: Vec::new(), works: state.works.drain(..).collect() };
+        let edits = state.edits.len().min(BATCH_EDITS);
+        let edits = state.edits.drain(..edits).collect();
+        let mut wishes = Wishes { accepts: Vec::new(), edits };
         let mut bytes = 0;
-        while batch.accepts.len() < max_accepts
+        while wishes.accepts.len() < max_accepts
             && let Some(accept) = state.accepts.pop_front_if(|a| bytes == 0 || bytes + a.bytes <= BATCH_BYTES)
         {
             bytes += accept.bytes;
-            batch.accepts.push(accept);
+            wishes.accepts.push(accept);
         }
         self.accepts.store(state.accepts.len(), Ordering::Relaxed);
-        Some(batch)
+        Some(Batch { wishes, works: state.works.drain(..).collect() })
     }
 
     /// Takes no more accepts; the writer ends when all is written.
@@ -272,7 +321,7 @@ impl Inbox {
     pub fn end(&self, poisoned: bool) {
         let mut state = self.lock();
         self.enter(&mut state, if poisoned { Phase::Poisoned } else { Phase::Gone });
-        let accepts = std::mem::take(&mut state.accepts);
+        let (accepts, edits) = (std::mem::take(&mut state.accepts), std::mem::take(&mut state.edits));
         let works = std::mem::take(&mut state.works);
         drop(state);
         let (accept, work) = if poisoned {
@@ -280,9 +329,7 @@ impl Inbox {
         } else {
             (AcceptError::Closed, WorkError::Closed)
         };
-        for waiting in accepts {
-            waiting.finish(Err(accept));
-        }
+        Wishes { accepts: accepts.into(), edits: edits.into() }.refuse(accept);
         works.into_iter().for_each(|waiting| waiting.fail(work));
     }
 

@@ -4,6 +4,7 @@
 mod changes;
 mod files;
 mod inbox;
+mod kv;
 mod reader;
 mod schema;
 mod tally;
@@ -19,6 +20,7 @@ use std::thread::JoinHandle;
 use dashmap::DashMap;
 use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
+use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
@@ -32,6 +34,7 @@ use crate::observer::Observer;
 use crate::status::EventStatus;
 use files::Home;
 use inbox::{Accept, Inbox, Work};
+use kv::KvEdit;
 use reader::Readers;
 
 /// A delivery: position of its event, and its number among that event's deliveries.
@@ -211,6 +214,29 @@ impl Store {
 
     pub async fn purgeable(&self, ask: Purgeable) -> Result<(Vec<i64>, Option<i64>), ReadError> {
         self.readers.ask(move |statements| statements.purgeable(&ask)).await
+    }
+
+    /// What a tenant keeps under `key`, unless it has expired.
+    pub async fn kv_get(&self, tenant: &str, key: &str, now: u64) -> Result<Option<Entry>, ReadError> {
+        let (tenant, key) = (tenant.to_owned(), key.to_owned());
+        self.readers.ask(move |statements| statements.kv_get(&tenant, &key, now)).await
+    }
+
+    /// Queues an edit and waits until it is on stable storage.
+    pub async fn kv_edit(&self, tenant: &str, key: &str, edit: Edit, quota: u64, at: u64) -> Result<Edited, KvFault> {
+        let (done, answer) = oneshot::channel();
+        let (tenant, key) = (tenant.to_owned(), key.to_owned());
+        self.shared.inbox.edit(KvEdit { tenant, key, edit, quota, at, done })?;
+        answer.await.unwrap_or(Err(KvFault::Unavailable))
+    }
+
+    /// Up to `limit` entries of the tenants' state that have expired, by tenant and key.
+    pub async fn kv_expired(&self, now: u64, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
+        self.readers.ask(move |statements| statements.kv_expired(now, limit)).await
+    }
+
+    pub async fn kv_forget(&self, keys: Vec<(String, String)>, at: u64) -> Result<usize, WorkError> {
+        self.work(|done| Work::ForgetKv { keys, at, done }).await
     }
 
     /// `accepted_at` of the oldest open event from `from` on, and where the next search may start.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -102,6 +102,23 @@ CREATE TABLE stored (
 INSERT INTO stored (only, bytes) VALUES (0, 0);
 ";
 
+/// What tenants' plugins keep. The sum of bytes is kept in the same transactions.
+const FORMAT_2: &str = "
+CREATE TABLE kv (
+  id         INTEGER PRIMARY KEY,
+  tenant     TEXT    NOT NULL,
+  key        TEXT    NOT NULL,
+  value      BLOB    NOT NULL,
+  expires_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX kv_key ON kv (tenant, key);
+CREATE INDEX kv_expiry ON kv (tenant, expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE kv_usage (
+  tenant TEXT PRIMARY KEY,
+  bytes  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// What kind of file this is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -150,26 +167,27 @@ mod tests {
     #[test]
     fn a236_an_older_format_is_migrated_step_by_step_and_keeps_its_rows() {
         let mut conn = Connection::open_in_memory().unwrap();
-        migrate(&mut conn, STEPS).unwrap();
+        migrate(&mut conn, &STEPS[..1]).unwrap();
         conn.execute("UPDATE stored SET bytes = 42", ()).unwrap();
-        let later = [STEPS[0], "ALTER TABLE stored ADD COLUMN note TEXT", "UPDATE stored SET note = 'third'"];
-        assert_eq!(inspect(&conn, 3).unwrap(), Found::Known);
-        migrate(&mut conn, &later).unwrap();
+        assert_eq!(inspect(&conn, FORMAT).unwrap(), Found::Known);
+        migrate(&mut conn, STEPS).unwrap();
+        let next = [STEPS, &["ALTER TABLE stored ADD COLUMN note TEXT", "UPDATE stored SET note = 'last'"]].concat();
+        migrate(&mut conn, &next).unwrap();
         let row: (i64, String) =
             conn.query_row("SELECT bytes, note FROM stored", (), |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
-        assert_eq!(row, (42, "third".to_owned()));
-        assert_eq!(inspect(&conn, 1).unwrap(), Found::Newer(3));
+        assert_eq!(row, (42, "last".to_owned()));
+        assert_eq!(inspect(&conn, FORMAT).unwrap(), Found::Newer(FORMAT + 2));
     }
 
     #[test]
     fn a_step_that_fails_leaves_the_file_as_it_was() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, STEPS).unwrap();
-        let broken = [STEPS[0], "CREATE TABLE extra (a TEXT) STRICT; SELECT nonsense"];
+        let broken = [STEPS, &["CREATE TABLE extra (a TEXT) STRICT; SELECT nonsense"]].concat();
         assert!(migrate(&mut conn, &broken).is_err());
         let extra: i64 =
             conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'", (), |row| row.get(0)).unwrap();
-        assert_eq!((extra, inspect(&conn, 1).unwrap()), (0, Found::Known));
+        assert_eq!((extra, inspect(&conn, FORMAT).unwrap()), (0, Found::Known));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode};
+use sluis_model::kv::{Edited, KvFault};
 
 use super::changes::{Changes, Reply};
 use super::files::Home;
-use super::inbox::{Accept, Batch, Gather, Work};
+use super::inbox::{Batch, Gather, Wishes, Work};
 use super::tally::Tally;
 use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
@@ -78,6 +79,7 @@ enum Ended {
 /// The answers to a batch, in its order.
 struct Committed {
     accepts: Vec<Result<(), AcceptError>>,
+    edits: Vec<Result<Edited, KvFault>>,
     works: Vec<Reply>,
     took: Duration,
 }
@@ -101,29 +103,31 @@ impl Obstacle {
 }
 
 impl Writer<'_> {
-    /// One batch. An error is one that storage does not recover from. Where something is in the way, the accepts are
+    /// One batch. An error is one that storage does not recover from. Where something is in the way, the wishes are
     /// refused, and the workers' changes are tried once more by themselves, if need be in the space of the reserve.
     fn write(&mut self, batch: Batch) -> rusqlite::Result<()> {
-        let Batch { mut accepts, mut works } = batch;
-        if !accepts.is_empty() && !self.reserved {
+        let Batch { mut wishes, mut works } = batch;
+        if !wishes.is_empty() && !self.reserved {
             self.reserved = self.home.keep_reserve();
             if !self.reserved {
-                self.refuse(std::mem::take(&mut accepts), Obstacle::DiskFull);
+                self.refuse(std::mem::take(&mut wishes), Obstacle::DiskFull);
             }
         }
-        if !accepts.is_empty() {
-            match self.transaction(&mut accepts, &works)? {
+        if !wishes.is_empty() {
+            match self.transaction(&mut wishes, &works)? {
                 Ended::Committed(committed) => {
                     self.shared.disk_full.store(false, Ordering::Relaxed);
-                    self.answer(accepts, works, committed);
+                    self.answer(wishes, works, committed);
                     return Ok(());
                 }
-                Ended::Unwritten(obstacle) => self.refuse(accepts, obstacle),
+                Ended::Unwritten(obstacle) => self.refuse(wishes, obstacle),
             }
         }
         while !works.is_empty() {
-            match self.transaction(&mut Vec::new(), &works)? {
-                Ended::Committed(committed) => self.answer(Vec::new(), std::mem::take(&mut works), committed),
+            match self.transaction(&mut Wishes::default(), &works)? {
+                Ended::Committed(committed) => {
+                    self.answer(Wishes::default(), std::mem::take(&mut works), committed);
+                }
                 Ended::Unwritten(Obstacle::DiskFull) if self.home.spend_reserve() => self.reserved = false,
                 Ended::Unwritten(_) => works.drain(..).for_each(|work| work.fail(WorkError::Busy)),
             }
@@ -131,29 +135,27 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn refuse(&self, accepts: Vec<Accept>, obstacle: Obstacle) {
+    fn refuse(&self, wishes: Wishes, obstacle: Obstacle) {
         let error = match obstacle {
             Obstacle::DiskFull => AcceptError::Full,
             Obstacle::Locked => AcceptError::Storage,
         };
-        if !accepts.is_empty() && obstacle == Obstacle::DiskFull {
+        if !wishes.is_empty() && obstacle == Obstacle::DiskFull {
             self.shared.disk_full.store(true, Ordering::Relaxed);
         }
-        for accept in accepts {
-            accept.finish(Err(error));
-        }
+        wishes.refuse(error);
     }
 
-    fn transaction(&mut self, accepts: &mut Vec<Accept>, works: &[Work]) -> rusqlite::Result<Ended> {
+    fn transaction(&mut self, wishes: &mut Wishes, works: &[Work]) -> rusqlite::Result<Ended> {
         let result = self.changes.begin().and_then(|()| {
-            // Whoever stopped waiting was not told 202, and need not be kept.
-            accepts.retain(|accept| !accept.done.is_closed());
+            wishes.retain_awaited();
             let works: Vec<Reply> = works.iter().map(|work| self.changes.work(work)).collect::<Result<_, _>>()?;
-            let accepts = accepts.iter().map(|accept| self.changes.accept(accept)).collect::<Result<_, _>>()?;
+            let edits = wishes.edits.iter().map(|edit| self.changes.kv.edit(edit)).collect::<Result<_, _>>()?;
+            let accepts = wishes.accepts.iter().map(|accept| self.changes.accept(accept)).collect::<Result<_, _>>()?;
             self.changes.write_sums()?;
             let started = Instant::now();
             self.changes.commit()?;
-            Ok(Ended::Committed(Committed { accepts, works, took: started.elapsed() }))
+            Ok(Ended::Committed(Committed { accepts, edits, works, took: started.elapsed() }))
         });
         let Err(error) = result else { return result };
         let Some(obstacle) = Obstacle::of(&error) else { return Err(error) };
@@ -167,15 +169,18 @@ impl Writer<'_> {
 
     /// Everything is on stable storage: numbers first, so that whoever is answered sees them, then the answers, then
     /// the bells of the workers.
-    fn answer(&mut self, accepts: Vec<Accept>, works: Vec<Work>, committed: Committed) {
+    fn answer(&mut self, wishes: Wishes, works: Vec<Work>, committed: Committed) {
         let woken: Vec<Arc<str>> = self.changes.publish(self.conn, &self.shared.room);
-        self.gather = Gather::after(accepts.len() + works.len(), committed.took);
-        let batch = accepts.len() + works.iter().map(Work::changes).sum::<usize>();
+        self.gather = Gather::after(wishes.len() + works.len(), committed.took);
+        let batch = wishes.len() + works.iter().map(Work::changes).sum::<usize>();
         self.shared.observer.committed(batch, committed.took);
         for (work, reply) in works.into_iter().zip(committed.works) {
             reply.send(work);
         }
-        for (accept, result) in accepts.into_iter().zip(committed.accepts) {
+        for (edit, result) in wishes.edits.into_iter().zip(committed.edits) {
+            edit.finish(result);
+        }
+        for (accept, result) in wishes.accepts.into_iter().zip(committed.accepts) {
             if result.is_ok() {
                 self.shared.observer.accepted(&accept.event.tenant, accept.bytes);
             }

@@ -8,6 +8,7 @@ mod deliver;
 mod faults;
 mod files;
 mod kill;
+mod kv;
 mod purge;
 mod restart;
 mod tls;

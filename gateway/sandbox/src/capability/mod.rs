@@ -3,6 +3,7 @@
 
 mod clock;
 mod config;
+mod kv;
 mod log;
 mod metrics;
 mod panic;
@@ -33,6 +34,7 @@ pub(crate) fn offer(import: &str) -> Offer {
         "sluis:plugin/config@1.0.0" => Offer::Granted(Grant::Config),
         "sluis:plugin/clock@1.0.0" => Offer::Granted(Grant::Clock),
         "sluis:plugin/metrics@1.0.0" => Offer::Granted(Grant::Metrics),
+        "sluis:plugin/kv@1.0.0" => Offer::Granted(Grant::Kv),
         other if wasi::offers(other) => Offer::Free,
         _ => Offer::Never,
     }
@@ -46,6 +48,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     config::link(&mut linker)?;
     clock::link(&mut linker)?;
     metrics::link(&mut linker)?;
+    kv::link(&mut linker)?;
     wasi::link(&mut linker)?;
     Ok(linker)
 }

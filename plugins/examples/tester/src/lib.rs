@@ -15,6 +15,8 @@
 //! | `/config/KEY` | answers 200 with the setting, 404 where there is none |
 //! | `/now` | answers 200 with the time in milliseconds |
 //! | `/count/NAME/N` | adds N (1 where none) to that counter, forwards |
+//! | `/kv/get/KEY`, `/kv/delete/KEY` | answers 200 with the value, or with whether there was one; 404 where there is none |
+//! | `/kv/set/KEY/VALUE`, `/kv/add/KEY/N`, `/kv/swap/KEY/OLD/NEW` | edits, answers 200 with what the call answered; an OLD of `-` is none |
 //! | `/state` | answers 200 with how often this instance was called: 1, always |
 //! | `/refuse/STATUS` | refuses with that status (422 where none) and the pointer `/lines/0` |
 //! | `/enqueue/KEY` | enqueues, type `test.event`, with that key where one is given |
@@ -41,7 +43,7 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use sluis_plugin::{Decision, Request, clock, config, log, metrics};
+use sluis_plugin::{Decision, Request, clock, config, kv, log, metrics};
 
 mod lies;
 
@@ -77,6 +79,7 @@ pub fn decide(request: Request) -> Decision {
             metrics::add(first, second.parse().unwrap_or(1));
             forward.into()
         }
+        "kv" => keep(first, second),
         "state" => text(200, &calls.to_string()),
         "refuse" => Decision::refuse(first.parse().unwrap_or(422), "urn:sluis:tester:refused", "The tester refuses")
             .detail("as it was asked to")
@@ -105,6 +108,31 @@ pub fn decide(request: Request) -> Decision {
         "recurse" => text(200, &recurse(u64::from(calls)).to_string()),
         "lie" => lies::lie(rest),
         _ => Decision::refuse(404, "urn:sluis:tester:unknown", "The tester knows no such directive").into(),
+    }
+}
+
+/// What the tenant's state answers; 507 and the word where it refuses.
+fn keep(verb: &str, rest: &str) -> Decision {
+    let (key, value) = split(rest);
+    let answer = match verb {
+        "get" => match kv::get(key) {
+            Ok(None) => return text(404, "no such key"),
+            Ok(Some(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
+            Err(fault) => Err(fault),
+        },
+        "set" => kv::set(key, value.as_bytes(), None).map(|()| String::new()),
+        "add" => kv::add(key, value.parse().unwrap_or(1), None).map(|sum| sum.to_string()),
+        "swap" => {
+            let (expected, value) = split(value);
+            let expected = (expected != "-").then_some(expected.as_bytes());
+            kv::swap(key, expected, value.as_bytes(), None).map(|done| done.to_string())
+        }
+        "delete" => kv::delete(key).map(|was| was.to_string()),
+        _ => return text(404, "no such verb"),
+    };
+    match answer {
+        Ok(answer) => text(200, &answer),
+        Err(fault) => text(507, &fault),
     }
 }
 

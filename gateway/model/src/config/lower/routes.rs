@@ -276,6 +276,7 @@ fn tenant(written: &written::Tenant) -> plan::Tenant {
                 written::Grant::Config => Grant::Config,
                 written::Grant::Clock => Grant::Clock,
                 written::Grant::Metrics => Grant::Metrics,
+                written::Grant::Kv => Grant::Kv,
             })
             .collect(),
         config: written.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
@@ -286,6 +287,7 @@ fn tenant(written: &written::Tenant) -> plan::Tenant {
             in_flight: limits.in_flight.usize(),
             plugin_concurrency: limits.plugin_concurrency.usize(),
             queue_bytes: limits.queue_bytes.u64(),
+            kv_bytes: limits.kv_bytes.u64(),
         },
     }
 }

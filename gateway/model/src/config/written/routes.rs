@@ -184,6 +184,8 @@ pub enum Grant {
     Clock,
     /// The tenant's own counters.
     Metrics,
+    /// Durable state of the tenant's own.
+    Kv,
 }
 
 /// A tenant's share.
@@ -205,4 +207,7 @@ pub struct TenantLimits {
     /// Bytes of undelivered events.
     #[serde(default)]
     pub queue_bytes: Size<{ kib(1) }, { tib(64) }, { gib(1) }>,
+    /// Bytes that its plugins may keep through the capability `kv`.
+    #[serde(default)]
+    pub kv_bytes: Size<0, { gib(64) }, { mib(16) }>,
 }
