@@ -8,7 +8,7 @@ use crate::support::client::Answer;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, components};
 use crate::support::issuer::Issuer;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Reply, Upstream, ok};
 
 struct House {
     issuer: Issuer,
@@ -26,7 +26,7 @@ fn house_with(acme: &str) -> House {
     let issuer = Issuer::start();
     let upstream = Upstream::start(|got| ok(&got.body));
     let gateway = Gateway::start(&format!(
-        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv], config: {{ greeting: hello }}, metrics: [mapped, odd]{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\n  - {{ name: json, path: \"/{{rest...}}\", methods: [PUT, DELETE], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }}, body_format: json }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv, http-client], config: {{ greeting: hello }}, metrics: [mapped, odd]{acme} }}\n  - {{ id: globex, plugins: {{ orders: tester }}, grants: [log, config, clock, metrics, kv, http-client] }}\n  - {{ id: stdco, plugins: {{ orders: panics }}, grants: [log, config] }}\n  - {{ id: nothing }}\n",
         issuer.yaml(""),
         upstream.url(),
         components().display()
@@ -219,6 +219,45 @@ fn what_a_plugin_keeps_is_its_tenants_own_and_outlives_the_process() {
     assert_eq!(said(&house, "acme", "/kv/add/number/1"), (507, "value".to_owned()));
     assert_eq!(said(&house, "acme", "/kv/delete/number"), (200, "true".to_owned()));
     assert_eq!(said(&house, "acme", "/kv/get/number").0, 404);
+}
+
+#[test]
+fn a_plugin_asks_the_systems_that_its_tenant_may_and_no_other() {
+    let system = Upstream::start(|got| match got.line.split(' ').nth(1) {
+        Some("/large") => ok(&vec![b'x'; (1 << 20) + 1]),
+        Some("/moved") => Reply::Bytes(b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        _ => ok(&got.body),
+    });
+    let url = system.url();
+    let house = house_with(&format!(
+        ", http: [{{ origin: \"{url}\", allow_insecure: true }}, {{ origin: \"https://127.0.0.1\" }}, {{ origin: \"https://localhost\" }}]"
+    ));
+    let ask = |tenant: &str, directive: &str| {
+        let headers = [("Authorization", &*house.issuer.bearer(tenant)), ("X-Tester", directive)];
+        let answer = house.gateway.call("POST", "/", &headers, b"{\"order\":1}");
+        (answer.status, answer.text())
+    };
+    let fault = |word: &str| (502, word.to_owned());
+    assert_eq!(ask("acme", &format!("/http/PUT/{url}/a?b=c")), (200, "{\"order\":1}".to_owned()));
+    let got = &system.got()[0];
+    assert_eq!(got.line, "PUT /a?b=c HTTP/1.1");
+    assert!(got.header("host").is_some_and(|host| url.ends_with(host)), "{got:?}");
+    assert_eq!(ask("globex", &format!("/http/GET/{url}/")), fault("not-allowed"), "its neighbour may not");
+    for private in ["http://127.0.0.2:1/", "https://127.0.0.1/", "https://localhost/"] {
+        assert_eq!(ask("acme", &format!("/http/GET/{private}")), fault("not-allowed"), "{private}");
+    }
+    assert_eq!(ask("acme", &format!("/http/CONNECT/{url}/")), fault("not-allowed"));
+    assert_eq!(ask("acme", "/http/GET/nowhere"), fault("malformed"));
+    assert_eq!(ask("acme", &format!("/http/GET/{url}/large")), fault("too-large"));
+    assert_eq!(ask("acme", &format!("/http/GET/{url}/moved")).0, 302, "redirects are not followed");
+    let flood = ask("acme", &format!("/http-flood/10/{url}/"));
+    assert_eq!(flood, (200, "200 200 200 200 200 200 200 200 too-many too-many".to_owned()));
+    let counted = |tenant: &str, result: &str| {
+        let labels = format!("{{result=\"{result}\",tenant=\"{tenant}\"}}");
+        house.gateway.metric(&format!("sluis_plugin_http_requests_total{labels}"))
+    };
+    assert_eq!((counted("acme", "answered"), counted("acme", "not-allowed")), (10.0, 4.0));
+    assert_eq!(counted("globex", "not-allowed"), 1.0);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use std::time::Duration;
 use sluis_bench::issuer::Issuer;
 use sluis_bench::upstream;
 use sluis_edge::clock::Clock;
+use sluis_edge::http_client::HttpConnections;
 use sluis_edge::jwks::{Jwks, JwksContext};
 use sluis_edge::metrics::Metrics;
 use sluis_edge::observe::Observed;
-use sluis_edge::state::{App, Generation};
+use sluis_edge::state::{App, Capabilities, Generation};
 use sluis_edge::tokens::{self, TokenCache, Tokens};
 use sluis_ledger::Ledger;
 use sluis_model::limits::Permits;
@@ -60,7 +61,9 @@ async fn app(plan: &Arc<Plan>) -> App {
     let jwks = Jwks::new(JwksContext::new(tokio::runtime::Handle::current(), state_dir, observed));
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
-    let generation = Generation::build(plan.clone(), &Default::default(), tokens, &metrics, &ledger, None).unwrap();
+    let capabilities = Capabilities { kv: ledger.clone(), http: HttpConnections::new(&metrics).unwrap() };
+    let plugins = Default::default();
+    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &capabilities, None).unwrap();
     // A loop asks faster than any tenant may: what is measured is the work, not the refusal.
     for tenant in generation.tenants.values() {
         tenant.rate.set(1_000_000_000, 1_000_000_000);
@@ -77,6 +80,7 @@ async fn app(plan: &Arc<Plan>) -> App {
         jwks,
         token_cache,
         ledger,
+        capabilities,
         metrics,
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
         draining: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod admin;
 pub mod admit;
 pub mod body;
@@ -14,6 +15,7 @@ pub mod enqueue;
 pub mod forward;
 pub mod guard;
 pub mod head;
+pub mod http_client;
 pub mod jwks;
 pub mod load;
 pub mod metrics;

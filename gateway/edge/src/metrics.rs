@@ -56,6 +56,8 @@ pub struct Metrics {
     pub plugin_faults: IntCounterVec,
     /// Log lines of plugins dropped past their limit.
     pub plugin_log_dropped: IntCounterVec,
+    /// Requests that plugins sent to other systems, by result: `answered`, or why not.
+    pub plugin_http_requests: IntCounterVec,
     /// Counters of the tenants' own.
     pub plugin_counters: IntCounterVec,
     /// Additions to counters that a tenant has not.
@@ -138,6 +140,11 @@ impl Metrics {
             breaker_state: gauges("breaker_state", "0 closed, 1 half-open, 2 open", &["upstream"])?,
             plugin_duration: histograms("plugin_duration_seconds", "Plugin calls", PLUGIN, &["tenant", "hook"])?,
             plugin_faults: counters("plugin_faults_total", "Plugin calls that gave no decision", &["tenant", "kind"])?,
+            plugin_http_requests: counters(
+                "plugin_http_requests_total",
+                "Requests that plugins sent to other systems",
+                &["tenant", "result"],
+            )?,
             plugin_log_dropped: counters("plugin_log_dropped_total", "Log lines past the limit", &["tenant"])?,
             plugin_counters: counters("plugin_counter_total", "Counters of tenants' own", &["tenant", "counter"])?,
             plugin_counts_dropped: counters(

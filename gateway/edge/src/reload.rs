@@ -99,8 +99,8 @@ impl Reloader {
         let (plugins, failed) = components::load(&self.sandbox, &loaded.plan, Some(&current)).await;
         components::report(&failed);
         let tokens = Tokens::new(self.app.token_cache.clone(), self.app.jwks.reconcile(&loaded.plan.issuers));
-        let App { metrics, ledger, .. } = &*self.app;
-        let next = Generation::build(loaded.plan.clone(), &plugins, tokens, metrics, ledger, Some(&current))
+        let App { metrics, capabilities, .. } = &*self.app;
+        let next = Generation::build(loaded.plan.clone(), &plugins, tokens, metrics, capabilities, Some(&current))
             .map_err(|error| error.to_string())?;
         self.app.in_flight.set_limit(loaded.plan.server.limits.in_flight);
         let number = next.number;

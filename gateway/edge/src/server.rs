@@ -21,13 +21,14 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::guard::Guard;
+use crate::http_client::HttpConnections;
 use crate::jwks::{Jwks, JwksContext};
 use crate::load::Loaded;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::reload::Reloader;
 use crate::serve::Ingress;
-use crate::state::{App, Generation};
+use crate::state::{App, Capabilities, Generation};
 use crate::tls::{Certificates, Resolver};
 use crate::tokens::{TokenCache, Tokens};
 use crate::{admin, components, tokens};
@@ -86,6 +87,9 @@ pub enum StartError {
     /// Threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
+    /// TLS towards the systems that plugins ask.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// Metrics.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -126,7 +130,8 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
     let jwks = Jwks::new(JwksContext::new(control.handle().clone(), plan.server.state_dir.clone(), observed));
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
-    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &ledger, None)?;
+    let capabilities = Capabilities { kv: ledger.clone(), http: HttpConnections::new(&metrics)? };
+    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &capabilities, None)?;
     metrics.config_generation.set(1);
     let app = Arc::new(App {
         generation: ArcSwap::from_pointee(generation),
@@ -134,6 +139,7 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
         jwks,
         token_cache,
         ledger: ledger.clone(),
+        capabilities,
         metrics: metrics.clone(),
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
         draining: AtomicBool::new(false),

@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use sluis_ledger::Ledger;
+use sluis_model::kv::Kv;
 use sluis_model::limits::{Permits, Rate};
 use sluis_model::plan::{Plan, Route, Tenant};
 use sluis_sandbox::{KvScope, Plugin, Scope};
 
 use crate::clock::Clock;
+use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
 use crate::tokens::{TokenCache, Tokens};
@@ -28,12 +30,22 @@ pub struct App {
     pub token_cache: Arc<TokenCache>,
     /// Durable events.
     pub ledger: Arc<Ledger>,
+    /// What stands behind the plugins' capabilities.
+    pub capabilities: Capabilities,
     /// All counters.
     pub metrics: Arc<Metrics>,
     /// Requests in flight, all tenants.
     pub in_flight: Arc<Permits>,
     /// Set once at the beginning of the end.
     pub draining: AtomicBool,
+}
+
+/// What stands behind the plugins' capabilities, shared by all tenants.
+pub struct Capabilities {
+    /// `kv`
+    pub kv: Arc<dyn Kv>,
+    /// `http-client`
+    pub http: Arc<HttpConnections>,
 }
 
 /// What a request is served with: the process, and the plan that it began with.
@@ -109,7 +121,7 @@ impl Generation {
         plugins: &LoadedPlugins,
         tokens: Tokens,
         metrics: &Metrics,
-        ledger: &Arc<Ledger>,
+        capabilities: &Capabilities,
         previous: Option<&Generation>,
     ) -> Result<Self, UpstreamError> {
         let upstreams = plan
@@ -126,7 +138,7 @@ impl Generation {
             .iter()
             .map(|(id, tenant)| {
                 let before = previous.and_then(|p| p.tenants.get(id));
-                (id.clone(), Arc::new(TenantState::build(tenant, plugins, metrics, ledger, before)))
+                (id.clone(), Arc::new(TenantState::build(tenant, plugins, metrics, capabilities, before)))
             })
             .collect();
         let routes = plan.router.routes().iter().map(|route| RouteState::build(route, &upstreams, metrics)).collect();
@@ -154,7 +166,7 @@ impl TenantState {
         tenant: &Arc<Tenant>,
         plugins: &LoadedPlugins,
         metrics: &Metrics,
-        ledger: &Arc<Ledger>,
+        capabilities: &Capabilities,
         before: Option<&Arc<TenantState>>,
     ) -> Self {
         let limits = &tenant.limits;
@@ -189,7 +201,8 @@ impl TenantState {
                 tenant: tenant.id.clone(),
                 config: tenant.config.clone(),
                 metrics: tenant.metrics.clone(),
-                kv: Some(KvScope { store: ledger.clone(), quota: limits.kv_bytes }),
+                kv: Some(KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),
+                http: Some(TenantHttp::new(&capabilities.http, &tenant.id, &tenant.http)),
             }),
             metrics: TenantMetrics::new(metrics, tenant),
         }

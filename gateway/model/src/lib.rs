@@ -11,6 +11,7 @@ pub mod config;
 pub mod event;
 pub mod fields;
 pub mod hook;
+pub mod http_client;
 pub mod identity;
 pub mod kv;
 pub mod limits;

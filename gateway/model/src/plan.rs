@@ -374,6 +374,8 @@ pub struct Tenant {
     pub grants: Vec<Grant>,
     /// What the capability `config` answers: settings and secrets alike.
     pub config: HashMap<String, Secret>,
+    /// Where its plugins may send requests through the capability `http-client`; at most 100.
+    pub http: Vec<crate::http_client::AllowedOrigin>,
     /// Counters that its plugins may add to through the capability `metrics`; at most 100.
     pub metrics: Arc<[Arc<str>]>,
     /// Its share of the house.
@@ -393,6 +395,8 @@ pub enum Grant {
     Metrics,
     /// `sluis:plugin/kv`
     Kv,
+    /// `sluis:plugin/http-client`
+    HttpClient,
 }
 
 /// A tenant's share.
@@ -440,6 +444,8 @@ pub struct CallLimits {
     pub memory: usize,
     /// Host calls of every kind.
     pub host_calls: u32,
+    /// Requests to other systems.
+    pub http_requests: u32,
     /// Log lines.
     pub log_lines: u32,
     /// Bytes of one log line.

@@ -112,7 +112,7 @@ mod tests {
             "wasi:cli/stdout",
             "sluis:plugin/log@1.0.1",
             "sluis:plugin/log",
-            "sluis:plugin/http-client@1.0.0",
+            "sluis:plugin/files@1.0.0",
             "log",
             "",
         ] {

@@ -281,8 +281,15 @@ async fn try_out_patiently(loaded: &Loaded, memory: usize) -> Result<(), LoadErr
 
 /// Instantiates once: what loops or traps at its start is refused now, and not at every request.
 async fn try_out(loaded: &Loaded, memory: usize) -> Result<(), LoadError> {
-    let limits =
-        CallLimits { cpu: INIT_CPU, wall: INIT_WALL, memory, host_calls: 1_000, log_lines: 16, log_line_bytes: 256 };
+    let limits = CallLimits {
+        cpu: INIT_CPU,
+        wall: INIT_WALL,
+        memory,
+        host_calls: 1_000,
+        http_requests: 0,
+        log_lines: 16,
+        log_line_bytes: 256,
+    };
     let mut mismatch = None;
     let outcome = call::instantiate(loaded, &limits, |store, instance| {
         mismatch = signatures(loaded, store, instance).err().map(|error| text::escape(&format!("{error:#}"), 512));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sluis_model::http_client::HttpClient;
 use sluis_model::kv::Kv;
 use sluis_model::plan::{CallLimits, Secret};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -64,6 +65,8 @@ pub struct Scope {
     pub metrics: Arc<[Arc<str>]>,
     /// Where its state is; without it there is none.
     pub kv: Option<KvScope>,
+    /// Sends its requests to other systems; without it nothing is sent.
+    pub http: Option<Arc<dyn HttpClient>>,
 }
 
 /// A tenant's state.
@@ -85,6 +88,7 @@ pub(crate) struct CallState {
     seat: Option<Arc<Seat>>,
     pub(crate) meter: Meter,
     pub(crate) host_calls: u32,
+    pub(crate) http_requests: u32,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) log_lines_dropped: u32,
     /// What was added to the scope's counters, by their position; empty where nothing was.
@@ -164,6 +168,7 @@ pub(crate) fn store(
         seat: None,
         meter: Meter::new(limits.memory, core.memory),
         host_calls: 0,
+        http_requests: 0,
         logs: Vec::new(),
         log_lines_dropped: 0,
         counts: Vec::new(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::{error::Error, net::IpAddr};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use sluis_model::identity::KeySetFault;
 use sluis_model::plan::Jwks;
 
-use super::address::{AddressRefused, Guarded, Resolve, SystemResolver, is_public};
+use crate::address::{Guarded, Resolve, SystemResolver, is_private_literal, is_refused};
 
 /// Largest head of an answer.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -127,7 +126,10 @@ impl HttpFetch {
             .header(USER_AGENT, concat!("sluis/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new())
             .map_err(|_| FetchFault::Url)?;
-        let answer = self.client(settings).await?.request(request).await.map_err(|error| connection_fault(&error))?;
+        let answer = self.client(settings).await?.request(request).await.map_err(|error| match is_refused(&error) {
+            true => FetchFault::Address,
+            false => FetchFault::Connection,
+        })?;
         if answer.status() != http::StatusCode::OK {
             return Err(FetchFault::Status(answer.status().as_u16()));
         }
@@ -155,7 +157,6 @@ impl HttpFetch {
 
 type Connector = hyper_rustls::HttpsConnector<HttpConnector<Guarded>>;
 
-/// A literal address never meets the resolver, so it is judged here.
 fn check_url(settings: &Jwks) -> Result<Uri, FetchFault> {
     let url: Uri = settings.url.parse().map_err(|_| FetchFault::Url)?;
     let host = url.host().ok_or(FetchFault::Url)?;
@@ -163,11 +164,8 @@ fn check_url(settings: &Jwks) -> Result<Uri, FetchFault> {
     if *scheme != Scheme::HTTPS && !(*scheme == Scheme::HTTP && settings.allow_insecure) {
         return Err(FetchFault::Url);
     }
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    match literal {
-        Ok(address) if !settings.allow_insecure && !is_public(address) => Err(FetchFault::Address),
-        _ => Ok(url),
-    }
+    // A literal address never meets the resolver, so it is judged here.
+    if !settings.allow_insecure && is_private_literal(host) { Err(FetchFault::Address) } else { Ok(url) }
 }
 
 /// The Web's trust anchors, and those of the plan beside them.
@@ -190,19 +188,6 @@ async fn tls_config(settings: &Jwks) -> Result<ClientConfig, FetchFault> {
         .with_safe_default_protocol_versions()
         .map_err(|_| FetchFault::TrustAnchors)?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn connection_fault(error: &(dyn Error + 'static)) -> FetchFault {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        // An `io::Error` shows what it wraps by `get_ref`, not by `source`.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if wrapped.is_some_and(|wrapped| wrapped.is::<AddressRefused>()) {
-            return FetchFault::Address;
-        }
-        cause = error.source();
-    }
-    FetchFault::Connection
 }
 
 /// RFC 9111 §5.2.2: `max-age` in seconds; `no-store` and `no-cache` are an age of zero. The caller clamps it.

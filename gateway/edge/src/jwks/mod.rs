@@ -12,7 +12,6 @@
 //!
 //! Schedules run on the monotonic clock. The wall clock is read only for the date of the file that outlives a restart.
 
-mod address;
 mod clock;
 mod fetch;
 mod source;
@@ -33,7 +32,6 @@ use sluis_model::plan::Issuer;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-pub use address::{Resolve, SystemResolver, is_public};
 pub use fetch::{Fetch, FetchFault, Fetched, HttpFetch};
 pub(crate) use source::Waited;
 pub use source::{KeySource, SourceStatus};

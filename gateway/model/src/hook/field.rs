@@ -28,6 +28,12 @@ pub(super) fn check_response(set: &[(String, String)], remove: &[String]) -> Res
     }
 }
 
+/// Checks the fields of a request of the guest's own: credentials for elsewhere are its to send.
+pub(crate) fn check_outgoing(set: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, OutputFault> {
+    let forbids = |name: &HeaderName| !matches!(*name, header::AUTHORIZATION | header::COOKIE) && request_forbids(name);
+    Ok(check(set, &[], forbids)?.0)
+}
+
 fn check(
     set: &[(String, String)],
     remove: &[String],

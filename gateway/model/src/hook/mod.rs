@@ -10,6 +10,8 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use field::check_outgoing;
+
 pub use check::{CheckedDecision, CheckedEnqueue, CheckedForward, CheckedResponse, check_decision, check_response};
 
 /// A request as `on-request` sees it.

@@ -3,6 +3,7 @@
 
 mod clock;
 mod config;
+mod http_client;
 mod kv;
 mod log;
 mod metrics;
@@ -35,6 +36,7 @@ pub(crate) fn offer(import: &str) -> Offer {
         "sluis:plugin/clock@1.0.0" => Offer::Granted(Grant::Clock),
         "sluis:plugin/metrics@1.0.0" => Offer::Granted(Grant::Metrics),
         "sluis:plugin/kv@1.0.0" => Offer::Granted(Grant::Kv),
+        "sluis:plugin/http-client@1.0.0" => Offer::Granted(Grant::HttpClient),
         other if wasi::offers(other) => Offer::Free,
         _ => Offer::Never,
     }
@@ -49,6 +51,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     clock::link(&mut linker)?;
     metrics::link(&mut linker)?;
     kv::link(&mut linker)?;
+    http_client::link(&mut linker)?;
     wasi::link(&mut linker)?;
     Ok(linker)
 }

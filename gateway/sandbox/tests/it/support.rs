@@ -9,7 +9,7 @@ use sluis_model::plan::{CallLimits, Grant, Secret};
 use sluis_sandbox::{LoadError, Outcome, Plugin, Sandbox, SandboxSettings, Scope, WorkerCommand};
 
 pub const MIB: usize = 1 << 20;
-pub const ALL: [Grant; 5] = [Grant::Log, Grant::Config, Grant::Clock, Grant::Metrics, Grant::Kv];
+pub const ALL: [Grant; 6] = [Grant::Log, Grant::Config, Grant::Clock, Grant::Metrics, Grant::Kv, Grant::HttpClient];
 
 /// A sandbox and the directory that its files are in.
 pub struct House {
@@ -108,6 +108,7 @@ pub fn limits() -> CallLimits {
         wall: Duration::from_secs(20),
         memory: 64 * MIB,
         host_calls: 1_000,
+        http_requests: 8,
         log_lines: 64,
         log_line_bytes: 1024,
     }

@@ -17,6 +17,8 @@
 //! | `/count/NAME/N` | adds N (1 where none) to that counter, forwards |
 //! | `/kv/get/KEY`, `/kv/delete/KEY` | answers 200 with the value, or with whether there was one; 404 where there is none |
 //! | `/kv/set/KEY/VALUE`, `/kv/add/KEY/N`, `/kv/swap/KEY/OLD/NEW` | edits, answers 200 with what the call answered; an OLD of `-` is none |
+//! | `/http/METHOD/URL` | sends the body there, answers with what came back, 502 and the word where nothing did |
+//! | `/http-flood/N/URL` | sends N requests there one after the other, answers 200 with what became of each |
 //! | `/state` | answers 200 with how often this instance was called: 1, always |
 //! | `/refuse/STATUS` | refuses with that status (422 where none) and the pointer `/lines/0` |
 //! | `/enqueue/KEY` | enqueues, type `test.event`, with that key where one is given |
@@ -43,7 +45,7 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use sluis_plugin::{Decision, Request, clock, config, kv, log, metrics};
+use sluis_plugin::{Decision, Request, clock, config, http_client, kv, log, metrics};
 
 mod lies;
 
@@ -78,6 +80,16 @@ pub fn decide(request: Request) -> Decision {
         "count" => {
             metrics::add(first, second.parse().unwrap_or(1));
             forward.into()
+        }
+        "http" => match http_client::Request::new(first, second).body(request.body.clone()).send(1_000) {
+            Ok(answer) => Decision::respond(answer.status).body(answer.body).into(),
+            Err(fault) => text(502, &fault),
+        },
+        "http-flood" => {
+            let sent = (0..first.parse().unwrap_or(0)).map(|_| http_client::Request::new("GET", second).send(1_000));
+            let said: Vec<String> =
+                sent.map(|sent| sent.map_or_else(|fault| fault, |a| a.status.to_string())).collect();
+            text(200, &said.join(" "))
         }
         "kv" => keep(first, second),
         "state" => text(200, &calls.to_string()),

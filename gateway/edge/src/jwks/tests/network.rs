@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sluis_model::plan::Jwks as Settings;
 
+use crate::address::{Resolve, is_public};
 use crate::jwks::test_issuer::{Reply, Server, Signer, answer, issuer, key_set, ok, serve};
-use crate::jwks::{Fetch, FetchFault, Fetched, HttpFetch, Resolve, is_public};
+use crate::jwks::{Fetch, FetchFault, Fetched, HttpFetch};
 
 fn settings(url: String) -> Settings {
     Settings { timeout: Duration::from_secs(2), ..issuer(url).jwks }

@@ -184,7 +184,7 @@ impl Check<'_> {
     }
 
     /// An absolute `http` or `https` URL without credentials and fragment.
-    fn url(&mut self, path: &[Step], text: &str) -> Option<Uri> {
+    pub(super) fn url(&mut self, path: &[Step], text: &str) -> Option<Uri> {
         let uri = text.parse::<Uri>().ok().filter(|uri| {
             let known = uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
             // What follows the host must be a port: `http` is silent about one that is none.

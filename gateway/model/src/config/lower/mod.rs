@@ -4,6 +4,7 @@
 mod behind;
 mod routes;
 mod server;
+mod tenants;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! Routes and tenants.
+//! Routes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Method;
@@ -9,11 +9,8 @@ use super::super::tree::{Step, at};
 use super::super::written::{self, Written};
 use super::Check;
 use super::behind::is_host;
-use crate::plan::{self, Action, Auth, BodyFormat, Grant, Route, Sink, TenantLimits, Upstream};
+use crate::plan::{self, Action, Auth, BodyFormat, Route, Sink, Upstream};
 use crate::route::{RouteConflict, Router};
-
-/// Counters of a tenant's own: each is a series of the metrics.
-const MAX_COUNTERS: usize = 100;
 
 type Known<T> = HashMap<Arc<str>, T>;
 
@@ -226,33 +223,6 @@ impl Check<'_> {
             }
         }
     }
-
-    pub(super) fn tenants(&mut self, written: &Written) -> Known<Arc<plan::Tenant>> {
-        self.at_most(&at!["tenants"], &written.tenants, 100_000);
-        self.unique("tenants", "id", written.tenants.iter().map(|t| &*t.id));
-        for (i, tenant) in written.tenants.iter().enumerate() {
-            let bytes: usize = tenant.config.iter().map(|(key, value)| key.len() + value.expose().len()).sum();
-            if bytes > 1 << 20 {
-                self.error(&at!["tenants", i, "config"], "all keys and values together are larger than 1 MiB");
-            }
-            self.at_most(&at!["tenants", i, "metrics"], &tenant.metrics, MAX_COUNTERS);
-            for (j, name) in tenant.metrics.iter().enumerate() {
-                if tenant.metrics[..j].contains(name) {
-                    self.error(&at!["tenants", i, "metrics", j], "this counter is there already");
-                }
-            }
-            if tenant.limits.queue_bytes.u64() > written.ledger.max_bytes.u64() && self.is_written(i) {
-                self.error(&at!["tenants", i, "limits", "queue_bytes"], "must not be more than `ledger.max_bytes`");
-            }
-        }
-        written.tenants.iter().map(|t| (t.id.arc(), Arc::new(tenant(t)))).collect()
-    }
-
-    /// Whether a tenant's `queue_bytes` was written out; a default may be more than a small ledger has.
-    fn is_written(&self, tenant: usize) -> bool {
-        let limits = self.places.root.nearest(&at!["tenants", tenant, "limits"]).node;
-        limits.get("queue_bytes").is_some()
-    }
 }
 
 /// What routes can refer to.
@@ -261,33 +231,4 @@ struct References<'a> {
     upstreams: &'a Known<Arc<Upstream>>,
     sinks: &'a Known<Arc<Sink>>,
     tenants: Known<Arc<str>>,
-}
-
-fn tenant(written: &written::Tenant) -> plan::Tenant {
-    let limits = &written.limits;
-    let grants: BTreeMap<_, _> = written.grants.iter().map(|grant| (*grant as u8, grant)).collect();
-    plan::Tenant {
-        id: written.id.arc(),
-        plugins: written.plugins.iter().map(|(slot, component)| (slot.arc(), component.arc())).collect(),
-        grants: grants
-            .into_values()
-            .map(|grant| match grant {
-                written::Grant::Log => Grant::Log,
-                written::Grant::Config => Grant::Config,
-                written::Grant::Clock => Grant::Clock,
-                written::Grant::Metrics => Grant::Metrics,
-                written::Grant::Kv => Grant::Kv,
-            })
-            .collect(),
-        config: written.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
-        metrics: written.metrics.iter().map(|name| name.arc()).collect(),
-        limits: TenantLimits {
-            rate: limits.rate.u32(),
-            burst: limits.burst.u32(),
-            in_flight: limits.in_flight.usize(),
-            plugin_concurrency: limits.plugin_concurrency.usize(),
-            queue_bytes: limits.queue_bytes.u64(),
-            kv_bytes: limits.kv_bytes.u64(),
-        },
-    }
 }

@@ -95,6 +95,7 @@ impl Check<'_> {
                 wall: written.wall.get(),
                 memory: written.memory.usize(),
                 host_calls: written.host_calls.u32(),
+                http_requests: written.http_requests.u32(),
                 log_lines: written.log_lines.u32(),
                 log_line_bytes: written.log_line_bytes.usize(),
             },

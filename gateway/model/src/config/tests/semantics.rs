@@ -366,3 +366,22 @@ fn a189_counters_are_few_and_each_is_there_once() {
     refused("id: acme", &with(101), "tenants[0].metrics: at most 100 are allowed, not 101", "");
     assert!(Memory::new(small_with("id: acme", &with(100))).check().is_ok());
 }
+
+#[test]
+fn origins_are_scheme_host_and_port_and_secure_unless_said() {
+    let with = |http: &str| format!("id: acme, http: [{http}]");
+    for (wrong, said) in [
+        ("{origin: api.example.com}", "an `http` or `https` URL with a host"),
+        ("{origin: 'https://api.example.com/v1'}", "only a scheme, a host and a port belong here"),
+        ("{origin: 'https://api.example.com?a'}", "only a scheme, a host and a port belong here"),
+        ("{origin: 'https://api.example.com.'}", "an `http` or `https` URL with a host"),
+        ("{origin: 'https://user@api.example.com'}", "a URL is shown in logs"),
+        ("{origin: 'http://api.example.com'}", "others can read and change what is sent"),
+    ] {
+        refused("id: acme", &with(wrong), &format!("tenants[0].http[0].origin: {said}"), "");
+    }
+    let twice = "{origin: 'https://a.example'}, {origin: 'https://A.example:443'}";
+    refused("id: acme", &with(twice), "tenants[0].http[1].origin: this origin is there already", "");
+    let fine = "{origin: 'https://a.example'}, {origin: 'http://10.0.0.5:8080', allow_insecure: true}";
+    assert!(Memory::new(small_with("id: acme", &with(fine))).check().is_ok());
+}

@@ -5,10 +5,12 @@
 mod behind;
 mod routes;
 mod server;
+mod tenants;
 
 pub use behind::*;
 pub use routes::*;
 pub use server::*;
+pub use tenants::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

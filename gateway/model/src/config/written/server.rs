@@ -170,6 +170,9 @@ pub struct Plugins {
     /// Host functions called by one call.
     #[serde(default)]
     pub host_calls: Count<1, 1_000_000, 1_000>,
+    /// Requests to other systems sent by one call.
+    #[serde(default)]
+    pub http_requests: Count<0, 1_000, 8>,
     /// Largest component.
     #[serde(default)]
     pub component_bytes: Size<{ kib(1) }, { mib(256) }, { mib(32) }>,
@@ -202,6 +205,7 @@ impl Default for Plugins {
             wall: Period::default(),
             memory: Size::default(),
             host_calls: Count::default(),
+            http_requests: Count::default(),
             component_bytes: Size::default(),
             compile_timeout: Period::default(),
             compile_memory: Size::default(),

@@ -1,4 +1,4 @@
-//! Which addresses a fetch may connect to.
+//! Which addresses may be connected to for somebody whose word is not to be trusted.
 //!
 //! The check stands behind name resolution, on the addresses that are really dialled: a name that pointed to a public host
 //! when the plan was checked and points to 127.0.0.1 now (DNS rebinding) gets no connection.
@@ -37,11 +37,11 @@ impl Resolve for SystemResolver {
 /// Marks an error as ours, in the chain of errors that the HTTP client returns.
 #[derive(Debug, thiserror::Error)]
 #[error("no public address")]
-pub(super) struct AddressRefused;
+struct AddressRefused;
 
 /// A resolver that hands out public addresses only, unless `allow_private`.
 #[derive(Clone)]
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     pub inner: Arc<dyn Resolve>,
     pub allow_private: bool,
 }
@@ -67,6 +67,26 @@ impl Service<Name> for Guarded {
             Ok(addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
         })
     }
+}
+
+/// Whether `host`, as a URL has it, is an address that is not public. A literal address never meets a resolver.
+pub(crate) fn is_private_literal(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    literal.is_ok_and(|address| !is_public(address))
+}
+
+/// Whether an error of the HTTP client is a [`Guarded`] resolver's refusal.
+pub(crate) fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An `io::Error` shows what it wraps by `get_ref`, not by `source`.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if wrapped.is_some_and(|wrapped| wrapped.is::<AddressRefused>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether an address is a host on the public Internet, by the IANA special-purpose registries (RFC 6890).

@@ -1,0 +1,88 @@
+//! The organisations that are served.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::{units::*, words::*};
+use crate::plan::Secret;
+
+/// An organisation.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// What the issuer's tenant claim says.
+    pub id: TenantId,
+    /// Its component (a file in `plugins.dir`, without `.wasm`) for each slot.
+    #[serde(default)]
+    pub plugins: BTreeMap<Name, Name>,
+    /// Capabilities that its plugins may use.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+    /// What its plugins read through the capability `config`.
+    #[serde(default)]
+    pub config: BTreeMap<Label, Secret>,
+    /// Where its plugins may send requests through the capability `http-client`.
+    #[serde(default)]
+    pub http: Vec<HttpOrigin>,
+    /// Counters that its plugins may add to through the capability `metrics`.
+    #[serde(default)]
+    pub metrics: Vec<Name>,
+    /// Its share.
+    #[serde(default)]
+    pub limits: TenantLimits,
+}
+
+/// A system that a tenant's plugins may ask.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpOrigin {
+    /// Scheme, host and, where it is not the scheme's own, port: `https://api.example.com`.
+    pub origin: String,
+    /// Allow `http`, and addresses that are not public: for a system in the same network.
+    #[serde(default)]
+    pub allow_insecure: bool,
+}
+
+/// A capability, named as in `wit/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Lines in the gateway's log.
+    Log,
+    /// The tenant's own `config`.
+    Config,
+    /// What time it is.
+    Clock,
+    /// The tenant's own counters.
+    Metrics,
+    /// Durable state of the tenant's own.
+    Kv,
+    /// Requests to other systems.
+    HttpClient,
+}
+
+/// A tenant's share.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantLimits {
+    /// Requests per second, sustained.
+    #[serde(default)]
+    pub rate: Count<1, 1_000_000, 500>,
+    /// Requests at once on top of the rate.
+    #[serde(default)]
+    pub burst: Count<1, 1_000_000, 1_000>,
+    /// Requests in flight.
+    #[serde(default)]
+    pub in_flight: Count<1, 1_000_000, 256>,
+    /// Plugin calls at once.
+    #[serde(default)]
+    pub plugin_concurrency: Count<1, 10_000, 32>,
+    /// Bytes of undelivered events.
+    #[serde(default)]
+    pub queue_bytes: Size<{ kib(1) }, { tib(64) }, { gib(1) }>,
+    /// Bytes that its plugins may keep through the capability `kv`.
+    #[serde(default)]
+    pub kv_bytes: Size<0, { gib(64) }, { mib(16) }>,
+}
