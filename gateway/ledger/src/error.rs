@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sluis_model::rollout::RolloutFault;
+
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -94,6 +96,38 @@ pub enum ReadError {
     /// The ledger is closed.
     #[error("the ledger is closed")]
     Closed,
+}
+
+/// Why the registry of plugins did not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Versions are immutable.
+    #[error("this version is there already, with other content")]
+    VersionExists,
+    /// Never uploaded, or removed.
+    #[error("there is no such version")]
+    NoSuchVersion,
+    /// It serves, or can be gone back to.
+    #[error("this version is in use")]
+    InUse,
+    /// The tenant has as many as it may.
+    #[error("the tenant has too many versions")]
+    TooManyVersions,
+    /// The tenant's components are as large as they may be.
+    #[error("the tenant's components are too large in all")]
+    TooManyBytes,
+    /// The rollout does not allow it.
+    #[error(transparent)]
+    Rollout(#[from] RolloutFault),
+    /// Storage does not answer now.
+    #[error("storage does not answer now")]
+    Unavailable,
+}
+
+impl From<ReadError> for RegistryError {
+    fn from(_: ReadError) -> Self {
+        RegistryError::Unavailable
+    }
 }
 
 /// Why a change of a delivery was not recorded.

@@ -19,12 +19,14 @@ mod kv;
 mod ledger;
 mod observer;
 mod purge;
+mod registry;
 pub mod sink;
 mod status;
 mod store;
 
 pub use backlog::{Backlog, SinkDepth};
-pub use error::{AcceptError, OpenError, ReadError};
+pub use error::{AcceptError, OpenError, ReadError, RegistryError};
 pub use ledger::{Health, Ledger, Options};
 pub use observer::{NoObserver, Observer};
+pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};

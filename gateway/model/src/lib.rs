@@ -18,6 +18,7 @@ pub mod limits;
 pub mod plan;
 pub mod refusal;
 pub mod retry;
+pub mod rollout;
 pub mod route;
 pub mod target;
 

@@ -7,6 +7,7 @@ use sluis_model::event::{DeliveryState, Input, next};
 
 use super::inbox::{Accept, Move, Work};
 use super::kv::KvTables;
+use super::registry::RegistryTables;
 use super::tally::{Tally, TallyStatements};
 use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
@@ -51,6 +52,7 @@ pub(crate) struct Changes<'c> {
     sql: Statements<'c>,
     sums: TallyStatements<'c>,
     pub kv: KvTables<'c>,
+    pub registry: RegistryTables<'c>,
     tally: Tally,
     next_seq: i64,
     /// `next_seq` at the last commit.
@@ -62,8 +64,8 @@ impl<'c> Changes<'c> {
     pub fn prepare(conn: &'c Connection, tally: Tally) -> rusqlite::Result<Changes<'c>> {
         let seq = conn.query_row("SELECT coalesce(max(seq), 0) + 1 FROM events", (), |row| row.get(0))?;
         let (sql, sums) = (Statements::prepare(conn)?, TallyStatements::prepare(conn)?);
-        let kv = KvTables::prepare(conn)?;
-        Ok(Changes { sql, sums, kv, tally, next_seq: seq, committed_seq: seq, holds_changed: false })
+        let (kv, registry) = (KvTables::prepare(conn)?, RegistryTables::prepare(conn)?);
+        Ok(Changes { sql, sums, kv, registry, tally, next_seq: seq, committed_seq: seq, holds_changed: false })
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {

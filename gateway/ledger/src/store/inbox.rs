@@ -1,4 +1,4 @@
-//! What waits for the writer: accepts and edits of the tenants' state in bounded queues, and the workers' changes,
+//! What waits for the writer: accepts and edits in bounded queues, and the workers' changes,
 //! whose number is bounded by the deliveries in flight.
 
 use std::collections::VecDeque;
@@ -7,17 +7,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluis_model::event::{Input, NewEvent};
-use sluis_model::kv::KvFault;
+use sluis_model::kv::{Edited, KvFault};
 use tokio::sync::oneshot;
 
 use super::DeliveryId;
+use super::changes::Changes;
 use super::kv::KvEdit;
+use super::registry::{Changed, RegistryEdit};
 use crate::backlog::Reservation;
-use crate::error::{AcceptError, WorkError};
+use crate::error::{AcceptError, RegistryError, WorkError};
 
 /// Bytes of events in one transaction, so that none holds the others up for long; a larger event goes alone.
 const BATCH_BYTES: u64 = 16 << 20;
-/// Edits of the tenants' state in one transaction, of 64 KiB each at most.
+/// Edits in one transaction, of 64 KiB each at most.
 const BATCH_EDITS: usize = 128;
 
 /// An event that waits to be committed.
@@ -39,6 +41,69 @@ impl Accept {
         }
         // Whoever does not wait any more does not need the answer.
         let _ = self.done.send(result);
+    }
+}
+
+/// A question with the place for its answer, which is given once that is on stable storage.
+pub(crate) struct Asked<Q, A> {
+    question: Q,
+    answer: Option<A>,
+    done: oneshot::Sender<A>,
+}
+
+impl<Q, A> Asked<Q, A> {
+    pub fn new(question: Q) -> (Asked<Q, A>, oneshot::Receiver<A>) {
+        let (done, answered) = oneshot::channel();
+        (Asked { question, answer: None, done }, answered)
+    }
+
+    fn finish(self) {
+        // Whoever does not wait any more does not need the answer.
+        let _ = self.answer.map(|answer| self.done.send(answer));
+    }
+
+    fn refuse(mut self, answer: A) {
+        self.answer = Some(answer);
+        self.finish();
+    }
+}
+
+/// A change of what is kept beside the events.
+pub(crate) enum Edit {
+    Kv(Asked<KvEdit, Result<Edited, KvFault>>),
+    Registry(Box<Asked<RegistryEdit, Result<Changed, RegistryError>>>),
+}
+
+impl Edit {
+    /// As part of the running transaction.
+    pub fn apply(&mut self, changes: &mut Changes<'_>) -> rusqlite::Result<()> {
+        match self {
+            Edit::Kv(asked) => asked.answer = Some(changes.kv.edit(&asked.question)?),
+            Edit::Registry(asked) => asked.answer = Some(changes.registry.edit(&asked.question)?),
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    pub fn finish(self) {
+        match self {
+            Edit::Kv(asked) => asked.finish(),
+            Edit::Registry(asked) => asked.finish(),
+        }
+    }
+
+    fn refuse(self) {
+        match self {
+            Edit::Kv(asked) => asked.refuse(Err(KvFault::Unavailable)),
+            Edit::Registry(asked) => asked.refuse(Err(RegistryError::Unavailable)),
+        }
+    }
+
+    fn is_awaited(&self) -> bool {
+        match self {
+            Edit::Kv(asked) => !asked.done.is_closed(),
+            Edit::Registry(asked) => !asked.done.is_closed(),
+        }
     }
 }
 
@@ -118,7 +183,7 @@ pub(crate) struct Batch {
 #[derive(Default)]
 pub(crate) struct Wishes {
     pub accepts: Vec<Accept>,
-    pub edits: Vec<KvEdit>,
+    pub edits: Vec<Edit>,
 }
 
 impl Wishes {
@@ -133,12 +198,12 @@ impl Wishes {
     /// Drops those whose callers stopped waiting: they were told nothing, so nothing need be kept.
     pub fn retain_awaited(&mut self) {
         self.accepts.retain(|accept| !accept.done.is_closed());
-        self.edits.retain(|edit| !edit.done.is_closed());
+        self.edits.retain(Edit::is_awaited);
     }
 
     pub fn refuse(self, error: AcceptError) {
         self.accepts.into_iter().for_each(|accept| accept.finish(Err(error)));
-        self.edits.into_iter().for_each(|edit| edit.finish(Err(KvFault::Unavailable)));
+        self.edits.into_iter().for_each(Edit::refuse);
     }
 }
 
@@ -179,7 +244,7 @@ enum Phase {
 
 struct State {
     accepts: VecDeque<Accept>,
-    edits: VecDeque<KvEdit>,
+    edits: VecDeque<Edit>,
     works: VecDeque<Work>,
     phase: Phase,
     /// The writer sleeps until this many wait; none where it is awake.
@@ -243,14 +308,14 @@ impl Inbox {
         Ok(())
     }
 
-    pub fn edit(&self, edit: KvEdit) -> Result<(), KvFault> {
+    pub fn edit(&self, edit: Edit) {
         let mut state = self.lock();
         if state.phase != Phase::Open || state.edits.len() >= self.capacity {
-            return Err(KvFault::Unavailable);
+            drop(state);
+            return edit.refuse();
         }
         state.edits.push_back(edit);
         self.wake(state);
-        Ok(())
     }
 
     /// Also while closing: outcomes of attempts under way are worth keeping.

@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sluis_model::kv::{self, Edit, Edited, Entry, KvFault, Write};
-use tokio::sync::oneshot;
 
 /// Expired entries that an edit removes to make room for itself, in steps: everybody else waits behind it.
 const SWEEP: i64 = 64;
 const SWEEPS: usize = 4;
 
-/// An edit that waits to be committed.
+/// An edit of one key.
 #[derive(Debug)]
 pub(crate) struct KvEdit {
     pub tenant: String,
@@ -18,14 +17,6 @@ pub(crate) struct KvEdit {
     pub quota: u64,
     /// Milliseconds since the epoch.
     pub at: u64,
-    pub done: oneshot::Sender<Result<Edited, KvFault>>,
-}
-
-impl KvEdit {
-    /// Answers; whoever does not wait any more does not need it.
-    pub fn finish(self, result: Result<Edited, KvFault>) {
-        let _ = self.done.send(result);
-    }
 }
 
 /// The tables `kv` and `kv_usage`.
@@ -113,13 +104,38 @@ impl<'c> KvTables<'c> {
     }
 }
 
+/// Questions to the table `kv`.
+pub(crate) struct KvQueries<'c> {
+    get: Statement<'c>,
+    expired: Statement<'c>,
+}
+
+impl<'c> KvQueries<'c> {
+    pub fn prepare(conn: &'c Connection) -> rusqlite::Result<KvQueries<'c>> {
+        Ok(KvQueries {
+            get: conn.prepare("SELECT value, expires_at FROM kv WHERE tenant = ?1 AND key = ?2")?,
+            expired: conn.prepare("SELECT tenant, key FROM kv WHERE expires_at <= ?1 LIMIT ?2")?,
+        })
+    }
+
+    pub fn get(&mut self, tenant: &str, key: &str, now: u64) -> rusqlite::Result<Option<Entry>> {
+        let stored = self.get.query_row((tenant, key), entry).optional()?;
+        Ok(stored.filter(|entry| is_there(entry, now)))
+    }
+
+    pub fn expired(&mut self, now: u64, limit: usize) -> rusqlite::Result<Vec<(String, String)>> {
+        let rows = self.expired.query_map((now.cast_signed(), limit as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+}
+
 /// Whether an entry has not expired.
-pub(crate) fn is_there(entry: &Entry, now: u64) -> bool {
+fn is_there(entry: &Entry, now: u64) -> bool {
     entry.expires_at.is_none_or(|at| at > now)
 }
 
 /// Reads `value, expires_at`.
-pub(crate) fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
+fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
     let expires_at: Option<i64> = row.get(1)?;
     Ok(Entry { value: row.get(0)?, expires_at: expires_at.map(i64::cast_unsigned) })
 }

@@ -6,6 +6,7 @@ mod files;
 mod inbox;
 mod kv;
 mod reader;
+mod registry;
 mod schema;
 mod tally;
 #[cfg(test)]
@@ -21,19 +22,22 @@ use dashmap::DashMap;
 use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
+use sluis_model::rollout::Rollout;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 pub(crate) use inbox::{FailureRow, Move};
 pub(crate) use reader::{Due, Purgeable};
+pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::Room;
 use crate::clock::Clock;
-use crate::error::{AcceptError, OpenError, ReadError, WorkError};
+use crate::error::{AcceptError, OpenError, ReadError, RegistryError, WorkError};
 use crate::observer::Observer;
+use crate::registry::{AuditEntry, PluginId, PluginVersion};
 use crate::status::EventStatus;
 use files::Home;
-use inbox::{Accept, Inbox, Work};
+use inbox::{Accept, Asked, Inbox, Work};
 use kv::KvEdit;
 use reader::Readers;
 
@@ -219,20 +223,54 @@ impl Store {
     /// What a tenant keeps under `key`, unless it has expired.
     pub async fn kv_get(&self, tenant: &str, key: &str, now: u64) -> Result<Option<Entry>, ReadError> {
         let (tenant, key) = (tenant.to_owned(), key.to_owned());
-        self.readers.ask(move |statements| statements.kv_get(&tenant, &key, now)).await
+        self.readers.ask(move |statements| statements.kv.get(&tenant, &key, now)).await
     }
 
     /// Queues an edit and waits until it is on stable storage.
     pub async fn kv_edit(&self, tenant: &str, key: &str, edit: Edit, quota: u64, at: u64) -> Result<Edited, KvFault> {
-        let (done, answer) = oneshot::channel();
         let (tenant, key) = (tenant.to_owned(), key.to_owned());
-        self.shared.inbox.edit(KvEdit { tenant, key, edit, quota, at, done })?;
+        let (asked, answer) = Asked::new(KvEdit { tenant, key, edit, quota, at });
+        self.shared.inbox.edit(inbox::Edit::Kv(asked));
         answer.await.unwrap_or(Err(KvFault::Unavailable))
+    }
+
+    /// Queues a change of the registry and waits until it is on stable storage.
+    pub async fn registry(&self, edit: RegistryEdit) -> Result<Changed, RegistryError> {
+        let (asked, answer) = Asked::new(edit);
+        self.shared.inbox.edit(inbox::Edit::Registry(Box::new(asked)));
+        answer.await.unwrap_or(Err(RegistryError::Unavailable))
+    }
+
+    /// Digests of all components that a version has.
+    pub async fn plugin_digests(&self) -> Result<Vec<[u8; 32]>, ReadError> {
+        self.readers.ask(|statements| statements.registry.digests()).await
+    }
+
+    pub async fn plugin_versions(&self, plugin: &PluginId) -> Result<Vec<PluginVersion>, ReadError> {
+        let plugin = plugin.clone();
+        self.readers.ask(move |statements| statements.registry.versions(&plugin)).await
+    }
+
+    /// Of one plugin, or of all.
+    pub async fn plugin_rollouts(&self, of: Option<&PluginId>) -> Result<Vec<(PluginId, Rollout)>, ReadError> {
+        let of = of.cloned();
+        self.readers.ask(move |statements| statements.registry.rollouts(of.as_ref())).await
+    }
+
+    /// The last `limit` entries of a tenant before the one with the number `before`.
+    pub async fn plugin_audit(
+        &self,
+        tenant: &str,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, ReadError> {
+        let tenant = tenant.to_owned();
+        self.readers.ask(move |statements| statements.registry.audit(&tenant, before, limit)).await
     }
 
     /// Up to `limit` entries of the tenants' state that have expired, by tenant and key.
     pub async fn kv_expired(&self, now: u64, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
-        self.readers.ask(move |statements| statements.kv_expired(now, limit)).await
+        self.readers.ask(move |statements| statements.kv.expired(now, limit)).await
     }
 
     pub async fn kv_forget(&self, keys: Vec<(String, String)>, at: u64) -> Result<usize, WorkError> {

@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
 use sluis_model::event::{DeliveryState, EventState};
-use sluis_model::kv::Entry;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::changes::state_at;
-use super::kv::{entry, is_there};
+use super::kv::KvQueries;
+use super::registry::RegistryQueries;
 use super::{DeliveryId, Digested, Tuning, digest};
 use crate::error::ReadError;
 use crate::sink::Delivery;
@@ -148,8 +148,8 @@ pub(crate) struct Reader<'c> {
     ends: Statement<'c>,
     last: Statement<'c>,
     open: Statement<'c>,
-    kv: Statement<'c>,
-    kv_expired: Statement<'c>,
+    pub kv: KvQueries<'c>,
+    pub registry: RegistryQueries<'c>,
 }
 
 impl<'c> Reader<'c> {
@@ -177,8 +177,8 @@ impl<'c> Reader<'c> {
             last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
             open: sql("SELECT d.event, e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event
                 WHERE d.event >= ?1 AND d.state NOT IN (5, 6) ORDER BY d.event LIMIT 1")?,
-            kv: sql("SELECT value, expires_at FROM kv WHERE tenant = ?1 AND key = ?2")?,
-            kv_expired: sql("SELECT tenant, key FROM kv WHERE expires_at <= ?1 LIMIT ?2")?,
+            kv: KvQueries::prepare(conn)?,
+            registry: RegistryQueries::prepare(conn)?,
         })
     }
 
@@ -343,17 +343,6 @@ impl<'c> Reader<'c> {
             }
         }
         Ok((purgeable, rows.last().map(|(seq, _)| *seq)))
-    }
-
-    pub fn kv_get(&mut self, tenant: &str, key: &str, now: u64) -> rusqlite::Result<Option<Entry>> {
-        let stored = self.kv.query_row((tenant, key), entry).optional()?;
-        Ok(stored.filter(|entry| is_there(entry, now)))
-    }
-
-    pub fn kv_expired(&mut self, now: u64, limit: usize) -> rusqlite::Result<Vec<(String, String)>> {
-        let rows =
-            self.kv_expired.query_map((now.cast_signed(), limit as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
     }
 
     pub fn oldest(&mut self, from: i64) -> rusqlite::Result<(Option<u64>, i64)> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -117,6 +117,40 @@ CREATE TABLE kv_usage (
   tenant TEXT PRIMARY KEY,
   bytes  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The tenants' plugins. Their components are files, by digest; a rollout is JSON.
+const FORMAT_3: &str = "
+CREATE TABLE plugin_versions (
+  tenant      TEXT    NOT NULL,
+  plugin      TEXT    NOT NULL,
+  version     TEXT    NOT NULL,
+  digest      BLOB    NOT NULL CHECK (length(digest) = 32),
+  bytes       INTEGER NOT NULL,
+  report      TEXT    NOT NULL,
+  uploaded_at INTEGER NOT NULL,
+  uploaded_by TEXT    NOT NULL,
+  PRIMARY KEY (tenant, plugin, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX plugin_versions_digest ON plugin_versions (digest);
+CREATE TABLE plugin_rollouts (
+  tenant     TEXT    NOT NULL,
+  plugin     TEXT    NOT NULL,
+  rollout    TEXT    NOT NULL,
+  changed_at INTEGER NOT NULL,
+  PRIMARY KEY (tenant, plugin)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE plugin_audit (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  at      INTEGER NOT NULL,
+  tenant  TEXT    NOT NULL,
+  plugin  TEXT    NOT NULL,
+  actor   TEXT    NOT NULL,
+  action  TEXT    NOT NULL,
+  version TEXT,
+  reason  TEXT    NOT NULL
+) STRICT;
+CREATE INDEX plugin_audit_tenant ON plugin_audit (tenant, seq);
 ";
 
 /// What kind of file this is.

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode};
-use sluis_model::kv::{Edited, KvFault};
 
 use super::changes::{Changes, Reply};
 use super::files::Home;
-use super::inbox::{Batch, Gather, Wishes, Work};
+use super::inbox::{Batch, Edit, Gather, Wishes, Work};
 use super::tally::Tally;
 use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
@@ -79,7 +78,6 @@ enum Ended {
 /// The answers to a batch, in its order.
 struct Committed {
     accepts: Vec<Result<(), AcceptError>>,
-    edits: Vec<Result<Edited, KvFault>>,
     works: Vec<Reply>,
     took: Duration,
 }
@@ -150,12 +148,12 @@ impl Writer<'_> {
         let result = self.changes.begin().and_then(|()| {
             wishes.retain_awaited();
             let works: Vec<Reply> = works.iter().map(|work| self.changes.work(work)).collect::<Result<_, _>>()?;
-            let edits = wishes.edits.iter().map(|edit| self.changes.kv.edit(edit)).collect::<Result<_, _>>()?;
+            wishes.edits.iter_mut().try_for_each(|edit| edit.apply(&mut self.changes))?;
             let accepts = wishes.accepts.iter().map(|accept| self.changes.accept(accept)).collect::<Result<_, _>>()?;
             self.changes.write_sums()?;
             let started = Instant::now();
             self.changes.commit()?;
-            Ok(Ended::Committed(Committed { accepts, edits, works, took: started.elapsed() }))
+            Ok(Ended::Committed(Committed { accepts, works, took: started.elapsed() }))
         });
         let Err(error) = result else { return result };
         let Some(obstacle) = Obstacle::of(&error) else { return Err(error) };
@@ -177,9 +175,7 @@ impl Writer<'_> {
         for (work, reply) in works.into_iter().zip(committed.works) {
             reply.send(work);
         }
-        for (edit, result) in wishes.edits.into_iter().zip(committed.edits) {
-            edit.finish(result);
-        }
+        wishes.edits.into_iter().for_each(Edit::finish);
         for (accept, result) in wishes.accepts.into_iter().zip(committed.accepts) {
             if result.is_ok() {
                 self.shared.observer.accepted(&accept.event.tenant, accept.bytes);

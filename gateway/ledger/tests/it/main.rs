@@ -10,5 +10,6 @@ mod files;
 mod kill;
 mod kv;
 mod purge;
+mod registry;
 mod restart;
 mod tls;
