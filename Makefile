@@ -10,7 +10,7 @@ ONCE    ?=
 ARGS    ?=
 NEXTEST_PROFILE ?= default
 
-.PHONY: help demo build pgo test plugins lint bench soak certs tools clean
+.PHONY: help demo build test plugins lint bench soak certs tools clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -21,9 +21,6 @@ demo: build plugins ## Everything in one process, with a tour of orders (ONCE=1 
 
 build: tools ## The program
 	$(CARGO) build --locked --profile $(PROFILE) --bin sluis
-
-pgo: tools ## The program by a profile of its own work, into target/pgo/release (half an hour)
-	benches/pgo.sh
 
 plugins: tools ## The tenants' components, into plugins/dist
 	plugins/build.sh

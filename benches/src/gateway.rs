@@ -88,13 +88,6 @@ impl Gateway {
         }
     }
 
-    /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<(), Error> {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        let ended = self.child.wait()?;
-        if asked.success() && ended.success() { Ok(()) } else { Err(format!("the gateway ended with {ended}").into()) }
-    }
-
     /// What it logged before it served.
     fn told(&self) -> String {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,16 +142,9 @@ fn serving(line: &str) -> Option<SocketAddr> {
     line.get("listeners")?.as_str()?.trim_matches(['[', ']']).split(", ").next()?.parse().ok()
 }
 
-/// A configuration: free ports, the route `POST /v1/orders` with the plugin slot `orders`, the issuer and the upstream
-/// at `upstream`, components from `components`. `routes` and `tenants` are YAML: what stands in the list of routes
-/// beside that one, and the list of tenants with whatever comes behind it.
-pub fn config(
-    upstream: SocketAddr,
-    components: &Path,
-    threads: usize,
-    routes: &str,
-    tenants: &str,
-) -> Result<String, Error> {
+/// A configuration: free ports, one route `POST /v1/orders` with the plugin slot `orders`, the issuer and the upstream
+/// at `upstream`, components from `components`. `tenants` is the YAML of the list.
+pub fn config(upstream: SocketAddr, components: &Path, threads: usize, tenants: &str) -> Result<String, Error> {
     let components = serde_json::to_string(&std::path::absolute(components)?)?;
     let issuer = issuer::Issuer::yaml(upstream);
     Ok(format!(
@@ -171,7 +157,6 @@ pub fn config(
          plugins: {{ dir: {components} }}\n\
          routes:\n  - {{ name: orders, path: /v1/orders, methods: [POST], plugin: orders, \
          auth: {{ issuers: [idp], scopes: [\"orders:write\"] }}, forward: {{ upstreams: [erp] }} }}\n\
-         {routes}\
          tenants:\n{tenants}"
     ))
 }

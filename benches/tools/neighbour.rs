@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let upstream = upstream::start(issuer.jwks())?;
     let dir = tempfile::tempdir()?;
     let tenants = "  - { id: victim, plugins: { orders: order-map }, grants: [log] }\n  - { id: hostile, plugins: { orders: tester }, grants: [log, config, clock, metrics, kv, http-client] }\n";
-    let config = config(upstream, &args.components, args.threads, "", tenants)?;
+    let config = config(upstream, &args.components, args.threads, tenants)?;
     let gateway = Gateway::start(&args.sluis, dir.path(), &config, PATIENCE)?;
     let tokens = [issuer.token("victim", "user-1")?, issuer.token("hostile", "user-2")?];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -132,7 +132,7 @@ impl House {
     fn start(&self, count: usize) -> Result<Gateway, Error> {
         let line = |n| format!("  - {{ id: {0}, plugins: {{ orders: {0} }}, grants: [log] }}\n", tenant(n));
         let tenants: String = (0..count).map(line).collect();
-        let config = config(self.upstream, &self.dir.join("components"), self.threads, "", &tenants)?;
+        let config = config(self.upstream, &self.dir.join("components"), self.threads, &tenants)?;
         Gateway::start(&self.sluis, &self.dir, &config, PATIENCE * u32::try_from(count)?.max(12))
     }
 
