@@ -21,5 +21,9 @@ mod plugin;
 mod queue;
 /// Plans replaced under way.
 mod reload;
+/// Versions of plugins: tried, promoted, rolled back, quarantined.
+mod rollouts;
 /// TLS and HTTP/2 on both sides.
 mod tls;
+/// Components as they come in: who may, what is refused, what is kept.
+mod uploads;

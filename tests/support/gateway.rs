@@ -47,18 +47,23 @@ impl Gateway {
     /// The same, but `rest` begins with further listeners.
     pub fn start_with_listeners(rest: &str) -> Self {
         let (listeners, rest) = rest.split_at(rest.find("upstreams:").unwrap());
-        Self::start_with(tempfile::tempdir().unwrap(), listeners, rest)
+        Self::start_with(tempfile::tempdir().unwrap(), listeners, "", rest)
+    }
+
+    /// Starts a gateway whose operators' listener takes tokens of the issuer `idp`.
+    pub fn start_with_uploads(rest: &str) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), "", ", auth: { issuers: [idp] }", rest)
     }
 
     /// The same, in a directory that may hold files for it already.
     pub fn start_in(dir: tempfile::TempDir, rest: &str) -> Self {
-        Self::start_with(dir, "", rest)
+        Self::start_with(dir, "", "", rest)
     }
 
-    fn start_with(dir: tempfile::TempDir, listeners: &str, rest: &str) -> Self {
+    fn start_with(dir: tempfile::TempDir, listeners: &str, auth: &str, rest: &str) -> Self {
         let (http, admin) = (free_address(), free_address());
         let head = format!(
-            "version: 1\nserver: {{ threads: 2, state_dir: state, drain: 10s }}\nlisteners:\n  - {{ name: http, address: \"{http}\" }}\n{listeners}admin: {{ address: \"{admin}\" }}\n"
+            "version: 1\nserver: {{ threads: 2, state_dir: state, drain: 10s }}\nlisteners:\n  - {{ name: http, address: \"{http}\" }}\n{listeners}admin: {{ address: \"{admin}\"{auth} }}\n"
         );
         fs::write(dir.path().join("gateway.yaml"), format!("{head}{rest}")).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));

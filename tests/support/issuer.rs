@@ -93,6 +93,14 @@ impl Issuer {
         self.key.sign(&header("k1"), &claims(tenant))
     }
 
+    /// The value of `Authorization` for somebody who works for a tenant and holds this scope.
+    pub fn bearer_of(&self, subject: &str, tenant: &str, scope: &str) -> String {
+        let mut payload = claims(tenant);
+        payload["sub"] = subject.into();
+        payload["scope"] = scope.into();
+        format!("Bearer {}", self.key.sign(&header("k1"), &payload))
+    }
+
     /// The value of `Authorization` for it.
     pub fn bearer(&self, tenant: &str) -> String {
         format!("Bearer {}", self.token(tenant))

@@ -4,6 +4,7 @@ pub mod client;
 pub mod gateway;
 pub mod issuer;
 pub mod upstream;
+pub mod workshop;
 
 use std::time::{Duration, Instant};
 

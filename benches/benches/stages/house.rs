@@ -80,6 +80,8 @@ async fn app(plan: &Arc<Plan>) -> App {
         jwks,
         token_cache,
         ledger,
+        // Nobody listens: no component is called here.
+        trouble: tokio::sync::mpsc::channel(1).0,
         capabilities,
         metrics,
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),

@@ -1,86 +1,160 @@
-//! From the plan's tenants and slots to loaded components.
+//! From the plan's tenants and their plugins to loaded components: deployed versions from the registry, and files of
+//! `plugins.dir` for whatever was never deployed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use sluis_ledger::{PluginId, Registry, RegistryError};
 use sluis_model::plan::{Plan, Tenant};
-use sluis_sandbox::{LoadError, Sandbox};
+use sluis_model::rollout::{Rollout, Version};
+use sluis_sandbox::{LoadError, Plugin, Sandbox};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::serving::Serving;
 use crate::state::{Generation, LoadedPlugins};
 
-/// A component that did not load; its slot keeps what it had, or answers 503.
+/// Plugins that are looked at at once; the sandbox compiles fewer.
+const AT_ONCE: usize = 8;
+
+/// Where components come from.
+pub struct Components {
+    /// Loads them.
+    pub sandbox: Arc<Sandbox>,
+    /// What was uploaded, and what of it serves.
+    pub registry: Registry,
+    /// Held while what serves is replaced, by a new plan or by an order.
+    pub changing: Mutex<()>,
+}
+
+/// Why there is nothing to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// The component.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// All that was deployed is in quarantine.
+    #[error("every version that was deployed is in quarantine")]
+    NothingServes,
+}
+
+/// A plugin that did not load; its slots keep what they had, or answer 503.
 #[derive(Debug)]
 pub struct Unloaded {
     /// Whose.
     pub tenant: Arc<str>,
-    /// Which slot.
-    pub slot: Arc<str>,
-    /// Which component.
-    pub component: Arc<str>,
+    /// Which.
+    pub plugin: Arc<str>,
     /// Why.
-    pub error: LoadError,
+    pub error: ComponentError,
 }
 
-/// Components that are looked at at once; the sandbox compiles fewer.
-const AT_ONCE: usize = 8;
+impl Components {
+    /// Of this sandbox and this registry.
+    pub fn new(sandbox: Arc<Sandbox>, registry: Registry) -> Arc<Self> {
+        Arc::new(Components { sandbox, registry, changing: Mutex::new(()) })
+    }
 
-/// Loads every tenant's components. One that fails leaves the others alone: where the slot had one before, that
-/// stays.
-pub async fn load(
-    sandbox: &Arc<Sandbox>,
-    plan: &Plan,
-    previous: Option<&Generation>,
-) -> (LoadedPlugins, Vec<Unloaded>) {
-    let mut loaded: LoadedPlugins = HashMap::new();
-    let mut failed = Vec::new();
-    let mut waiting = slots(plan);
-    let mut running = JoinSet::new();
-    loop {
-        while running.len() < AT_ONCE
-            && let Some((tenant, slot, component)) = waiting.pop()
-        {
-            let (sandbox, file) = (sandbox.clone(), plan.plugins.dir.join(format!("{component}.wasm")));
-            running.spawn(async move {
-                let result = sandbox.load(&file, &tenant.grants).await;
-                (tenant.id.clone(), slot, component, result)
-            });
-        }
-        let (tenant, slot, component, result) = match running.join_next().await {
-            Some(Ok(done)) => done,
-            Some(Err(error)) => {
-                tracing::error!(%error, "a component was given up");
-                continue;
+    /// Loads every tenant's plugins. One that fails leaves the others alone: where there was one before, that stays.
+    pub async fn load(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        previous: Option<&Generation>,
+    ) -> Result<(LoadedPlugins, Vec<Unloaded>), RegistryError> {
+        let mut rollouts: HashMap<PluginId, Rollout> = self.registry.rollouts().await?.into_iter().collect();
+        let mut loaded: LoadedPlugins = HashMap::new();
+        let mut failed = Vec::new();
+        let mut waiting = plugins(plan);
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((tenant, name)) = waiting.pop()
+            {
+                let rollout = rollouts.remove(&PluginId { tenant: tenant.id.to_string(), name: name.to_string() });
+                let before = serving_in(previous, &tenant.id, &name);
+                let (this, plan) = (self.clone(), plan.clone());
+                running.spawn(async move {
+                    let rollout = rollout.unwrap_or_default();
+                    let result = this.serving(&plan, &tenant, &name, rollout, before.as_deref()).await;
+                    (tenant.id.clone(), name, before, result)
+                });
             }
-            None => return (loaded, failed),
-        };
-        match result {
-            Ok(plugin) => {
-                loaded.insert((tenant, slot), plugin);
-            }
-            Err(error) => {
-                let before = previous.and_then(|p| p.tenants.get(&tenant)).and_then(|t| t.plugins.get(&slot));
-                if let Some(before) = before {
-                    loaded.insert((tenant.clone(), slot.clone()), before.clone());
+            let (tenant, plugin, before, result) = match running.join_next().await {
+                Some(Ok(done)) => done,
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a component was given up");
+                    continue;
                 }
-                failed.push(Unloaded { tenant, slot, component, error });
+                None => return Ok((loaded, failed)),
+            };
+            match result {
+                Ok(serving) => {
+                    loaded.insert((tenant, plugin), serving);
+                }
+                Err(error) => {
+                    if let Some(before) = before {
+                        loaded.insert((tenant.clone(), plugin.clone()), before);
+                    }
+                    failed.push(Unloaded { tenant, plugin, error });
+                }
             }
         }
     }
+
+    /// What serves of one plugin by `rollout`; the file of its name where nothing was ever deployed.
+    pub async fn serving(
+        &self,
+        plan: &Plan,
+        tenant: &Tenant,
+        name: &Arc<str>,
+        rollout: Rollout,
+        before: Option<&Serving>,
+    ) -> Result<Arc<Serving>, ComponentError> {
+        if rollout.revision == 0 {
+            let file = plan.plugins.dir.join(format!("{name}.wasm"));
+            return Ok(Serving::file(name, self.sandbox.load(&file, &tenant.grants).await?));
+        }
+        let stable = rollout.stable.clone().ok_or(ComponentError::NothingServes)?;
+        let candidate = rollout.candidate.as_ref().map(|candidate| candidate.version.clone());
+        let stable = self.version(tenant, name, &stable).await?;
+        let candidate = match candidate {
+            Some(version) => Some(self.version(tenant, name, &version).await?),
+            None => None,
+        };
+        Ok(Serving::versions(name, rollout, stable, candidate, before))
+    }
+
+    /// Loads an uploaded version, with the grants that the tenant has now.
+    pub async fn version(&self, tenant: &Tenant, name: &str, version: &Version) -> Result<Arc<Plugin>, ComponentError> {
+        let id = PluginId { tenant: tenant.id.to_string(), name: name.to_owned() };
+        let versions = self.registry.versions(&id).await?;
+        let kept = versions.iter().find(|kept| kept.version.version == *version);
+        let component = self.registry.component(&kept.ok_or(RegistryError::NoSuchVersion)?.version.digest).await?;
+        Ok(self.sandbox.load_bytes(&format!("{name}@{version}"), component, &tenant.grants).await?)
+    }
 }
 
-/// Every tenant's slots with the components that they name.
-fn slots(plan: &Plan) -> Vec<(Arc<Tenant>, Arc<str>, Arc<str>)> {
-    let mut slots = Vec::new();
+fn serving_in(generation: Option<&Generation>, tenant: &str, plugin: &str) -> Option<Arc<Serving>> {
+    let tenant = generation?.tenants.get(tenant)?;
+    tenant.plugins().find(|candidate| *candidate.name == *plugin)?.serving.load_full()
+}
+
+/// Every tenant's plugins, each once.
+fn plugins(plan: &Plan) -> Vec<(Arc<Tenant>, Arc<str>)> {
+    let mut plugins = Vec::new();
     for tenant in plan.tenants.values() {
-        slots.extend(tenant.plugins.iter().map(|(slot, component)| (tenant.clone(), slot.clone(), component.clone())));
+        let names: HashSet<&Arc<str>> = tenant.plugins.values().collect();
+        plugins.extend(names.into_iter().map(|name| (tenant.clone(), name.clone())));
     }
-    slots
+    plugins
 }
 
 /// Tells the operator.
 pub fn report(failed: &[Unloaded]) {
-    for Unloaded { tenant, slot, component, error } in failed {
-        tracing::error!(tenant = &**tenant, slot = &**slot, component = &**component, %error, "component not loaded");
+    for Unloaded { tenant, plugin, error } in failed {
+        tracing::error!(tenant = &**tenant, plugin = &**plugin, %error, "plugin not loaded");
     }
 }

@@ -10,55 +10,63 @@ use sluis_model::hook::{
 use sluis_model::refusal::Refusal;
 use sluis_sandbox::{LogLine, Outcome, Plugin};
 
+use crate::clock::Clock;
+use crate::rollouts::Trouble;
+use crate::serving::{Picked, Served};
+use crate::shadow;
 use crate::state::{App, Context, RouteState, TenantState};
 
+/// Who is asked for a request, on whose behalf.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request's route.
+    pub route: &'a RouteState,
+    /// Whose plugin it is.
+    pub tenant: &'a Arc<TenantState>,
+    /// The versions that were picked for the request.
+    pub picked: &'a Picked,
+}
+
 /// Asks `on-request`, or `on-request-head`.
-pub async fn on_request(
-    cx: Context<'_>,
-    route: &RouteState,
-    tenant: &TenantState,
-    plugin: &Plugin,
-    view: RequestView<'_>,
-) -> Result<CheckedDecision, Refusal> {
+pub async fn on_request(cx: Context<'_>, asked: Asked<'_>, view: RequestView<'_>) -> Result<CheckedDecision, Refusal> {
+    let Asked { route, tenant, picked } = asked;
     let _permit = tenant.plugin_calls.try_acquire().ok_or(Refusal::PluginCapacity)?;
-    let outcome =
-        plugin.on_request(view, &tenant.scope, &cx.generation.plan.plugins.call, route.route.body_limit).await;
+    let limits = &cx.generation.plan.plugins.call;
+    let outcome = picked.serves.plugin.on_request(view, &tenant.scope, limits, route.route.body_limit).await;
     tenant.metrics.on_request.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;
-    let decision = settle(cx.app, tenant, plugin, correlation_id, outcome)?;
+    let decision = settle(cx.app, asked, correlation_id, outcome)?;
+    if let Some(shadow) = &picked.shadow {
+        shadow::compare(cx, asked, shadow, view, decision.clone());
+    }
     check_decision(decision, &route.route)
-        .map_err(|fault| refuse(cx.app, tenant, plugin, correlation_id, &CallFault::Output(fault)))
+        .map_err(|fault| refuse(cx.app, asked, correlation_id, &CallFault::Output(fault)))
 }
 
 /// Asks `on-response`.
 pub async fn on_response(
     cx: Context<'_>,
-    route: &RouteState,
-    tenant: &TenantState,
-    plugin: &Plugin,
+    asked: Asked<'_>,
     view: ResponseView<'_>,
 ) -> Result<CheckedResponse, Refusal> {
+    let Asked { route, tenant, picked } = asked;
     let _permit = tenant.plugin_calls.try_acquire().ok_or(Refusal::PluginCapacity)?;
-    let outcome =
-        plugin.on_response(view, &tenant.scope, &cx.generation.plan.plugins.call, route.route.body_limit).await;
+    let limits = &cx.generation.plan.plugins.call;
+    let outcome = picked.serves.plugin.on_response(view, &tenant.scope, limits, route.route.body_limit).await;
     tenant.metrics.on_response.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;
-    let change = settle(cx.app, tenant, plugin, correlation_id, outcome)?;
+    let change = settle(cx.app, asked, correlation_id, outcome)?;
     check_response(change, route.route.body_limit)
-        .map_err(|fault| refuse(cx.app, tenant, plugin, correlation_id, &CallFault::Output(fault)))
+        .map_err(|fault| refuse(cx.app, asked, correlation_id, &CallFault::Output(fault)))
 }
 
-fn settle<T>(
-    app: &App,
-    tenant: &TenantState,
-    plugin: &Plugin,
-    correlation_id: &str,
-    outcome: Outcome<T>,
-) -> Result<T, Refusal> {
+fn settle<T>(app: &App, asked: Asked<'_>, correlation_id: &str, outcome: Outcome<T>) -> Result<T, Refusal> {
     let Outcome { result, usage, logs, counts } = outcome;
+    let Asked { tenant, picked, .. } = asked;
+    picked.serves.called(usage.cpu);
     add_counts(tenant, &counts, &usage);
-    write_logs(tenant, plugin, correlation_id, &logs, &usage);
-    result.map_err(|fault| refuse(app, tenant, plugin, correlation_id, &fault))
+    write_logs(tenant, &picked.serves.plugin, correlation_id, &logs, &usage);
+    result.map_err(|fault| refuse(app, asked, correlation_id, &fault))
 }
 
 fn add_counts(tenant: &TenantState, counts: &[u64], usage: &Usage) {
@@ -70,7 +78,8 @@ fn add_counts(tenant: &TenantState, counts: &[u64], usage: &Usage) {
     }
 }
 
-fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, logs: &[LogLine], usage: &Usage) {
+/// What the guest said.
+pub fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, logs: &[LogLine], usage: &Usage) {
     if usage.log_lines_dropped > 0 {
         tenant.metrics.log_dropped.inc_by(u64::from(usage.log_lines_dropped));
     }
@@ -87,24 +96,42 @@ fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, logs:
 }
 
 /// The refusal for a fault; its reason goes to the log and the metrics, never to the client.
-fn refuse(app: &App, tenant: &TenantState, plugin: &Plugin, correlation_id: &str, fault: &CallFault) -> Refusal {
-    let (kind, reason, refusal): (&str, Arc<str>, Refusal) = match fault {
-        CallFault::Trap(text) => ("trap", text.clone(), Refusal::PluginFault),
-        CallFault::Budget(budget) => (budget.label(), budget.label().into(), Refusal::PluginBudgetExceeded),
-        CallFault::Capacity => ("capacity", "no free slot".into(), Refusal::PluginCapacity),
-        CallFault::Output(output) => ("output", output.label().into(), Refusal::PluginOutputInvalid),
+fn refuse(app: &App, asked: Asked<'_>, correlation_id: &str, fault: &CallFault) -> Refusal {
+    let Asked { tenant, picked, .. } = asked;
+    let refusal = match fault {
+        CallFault::Trap(_) => Refusal::PluginFault,
+        CallFault::Budget(_) => Refusal::PluginBudgetExceeded,
+        CallFault::Capacity => Refusal::PluginCapacity,
+        CallFault::Output(_) => Refusal::PluginOutputInvalid,
     };
+    let kind = fault.label();
     app.metrics.plugin_faults.with_label_values(&[&*tenant.tenant.id, kind]).inc();
     tracing::warn!(
         tenant = &*tenant.tenant.id,
-        plugin = &*plugin.name,
+        plugin = &*picked.serves.plugin.name,
         correlation_id,
         blame = refusal.answer().blame.label(),
         kind,
-        reason = &*reason,
+        reason = fault.reason(),
         "plugin gave no decision"
     );
+    // That no slot was free is no fault of the component's.
+    if !matches!(fault, CallFault::Capacity) {
+        faulted(app, tenant, &picked.serves);
+    }
     refusal
+}
+
+/// Counts a fault of a version, and says so where there were too many.
+pub fn faulted(app: &App, tenant: &TenantState, served: &Served) {
+    if served.faulted(Clock::unix_millis())
+        && let Some(version) = &served.version
+    {
+        let trouble =
+            Trouble { tenant: tenant.tenant.id.clone(), plugin: served.name.clone(), version: version.clone() };
+        // Where there is no room the next fault says it again.
+        let _ = app.trouble.try_send(trouble);
+    }
 }
 
 /// The fields that a plugin may see, as text; what is not UTF-8 is left out.

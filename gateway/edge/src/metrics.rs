@@ -58,6 +58,10 @@ pub struct Metrics {
     pub plugin_log_dropped: IntCounterVec,
     /// Requests that plugins sent to other systems, by result: `answered`, or why not.
     pub plugin_http_requests: IntCounterVec,
+    /// Uploads of plugins by result: `kept`, `there`, or the reason for refusing.
+    pub plugin_uploads: IntCounterVec,
+    /// Changes of what serves, by action.
+    pub plugin_rollouts: IntCounterVec,
     /// Counters of the tenants' own.
     pub plugin_counters: IntCounterVec,
     /// Additions to counters that a tenant has not.
@@ -145,6 +149,8 @@ impl Metrics {
                 "Requests that plugins sent to other systems",
                 &["tenant", "result"],
             )?,
+            plugin_uploads: counters("plugin_uploads_total", "Uploads of plugins", &["result"])?,
+            plugin_rollouts: counters("plugin_rollouts_total", "Changes of what serves", &["action"])?,
             plugin_log_dropped: counters("plugin_log_dropped_total", "Log lines past the limit", &["tenant"])?,
             plugin_counters: counters("plugin_counter_total", "Counters of tenants' own", &["tenant", "counter"])?,
             plugin_counts_dropped: counters(

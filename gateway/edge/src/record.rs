@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::admit::Learnt;
 use crate::head::Inbound;
 use crate::metrics::Metrics;
+use crate::serving::{Picked, Served};
 use crate::state::{App, Generation, TenantState};
 
 /// One of the requests in flight.
@@ -48,6 +49,7 @@ pub struct Record {
     route: Option<usize>,
     tenant: Option<Arc<TenantState>>,
     upstream: Option<Arc<str>>,
+    served: Option<Arc<Served>>,
     status: u16,
     outcome: &'static str,
     blame: &'static str,
@@ -77,6 +79,7 @@ impl Record {
             route: None,
             tenant: None,
             upstream: None,
+            served: None,
             status: 0,
             outcome: "answered",
             blame: "",
@@ -93,6 +96,11 @@ impl Record {
     pub fn learnt(&mut self, learnt: Learnt) {
         self.route = learnt.route;
         self.tenant = learnt.tenant;
+    }
+
+    /// Which version of a plugin takes it.
+    pub fn picked(&mut self, picked: Option<&Picked>) {
+        self.served = picked.map(|picked| picked.serves.clone());
     }
 
     /// Where it is sent.
@@ -137,6 +145,9 @@ impl Record {
         if let Some(tenant) = &self.tenant {
             if refused { tenant.metrics.refused.inc() } else { tenant.metrics.served.inc() }
         }
+        if let Some(served) = self.served.as_ref().filter(|_| self.status >= 500) {
+            served.erred();
+        }
         if refused {
             app.metrics.refusals.with_label_values(&[self.outcome, self.blame]).inc();
             if !self.reason.is_empty() {
@@ -149,6 +160,7 @@ impl Record {
                 correlation_id = &*self.correlation_id,
                 tenant = self.tenant.as_ref().map_or("", |tenant| &tenant.tenant.id),
                 route = route.map_or("", |route| &route.route.name),
+                plugin = self.served.as_ref().map_or("", |served| &served.plugin.name),
                 upstream = self.upstream.as_deref().unwrap_or(""),
                 path = &*self.path,
                 status = self.status,

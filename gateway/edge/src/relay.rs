@@ -11,26 +11,27 @@ use pingora::protocols::http::ServerSession;
 use sluis_model::fields;
 use sluis_model::hook::{CheckedResponse, ResponseView};
 use sluis_model::refusal::Refusal;
-use sluis_sandbox::Plugin;
 
 use crate::admit::Admitted;
-use crate::decide;
+use crate::decide::{self, Asked};
 use crate::forward::{Failure, Forwarded};
 use crate::record::Record;
-use crate::state::{Context, TenantState};
+use crate::serving::Picked;
+use crate::state::Context;
 
 /// Streams the answer to the client, or hands it to `on-response` first.
 pub async fn relay(
     cx: Context<'_>,
     session: &mut ServerSession,
     admitted: &Admitted<'_>,
-    plugin: Option<&Plugin>,
+    picked: Option<&Picked>,
     forwarded: Forwarded,
     record: &mut Record,
 ) -> Result<(), Failure> {
-    match (plugin, &admitted.tenant) {
-        (Some(plugin), Some(tenant)) if plugin.hooks().on_response => {
-            through_guest(cx, session, admitted, (tenant, plugin), forwarded, record).await
+    match (picked, &admitted.tenant) {
+        (Some(picked), Some(tenant)) if picked.serves.plugin.hooks().on_response => {
+            let asked = Asked { route: admitted.route, tenant, picked };
+            through_guest(cx, session, asked, forwarded, record).await
         }
         _ => stream(session, forwarded, record).await,
     }
@@ -89,12 +90,11 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 async fn through_guest(
     cx: Context<'_>,
     session: &mut ServerSession,
-    admitted: &Admitted<'_>,
-    (tenant, plugin): (&TenantState, &Plugin),
+    asked: Asked<'_>,
     mut forwarded: Forwarded,
     record: &mut Record,
 ) -> Result<(), Failure> {
-    let body = collect(&mut forwarded, admitted.route.route.body_limit).await?;
+    let body = collect(&mut forwarded, asked.route.route.body_limit).await?;
     let headers = forwarded.head().headers.clone();
     let mut head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
     let change = {
@@ -103,11 +103,11 @@ async fn through_guest(
             status: forwarded.head().status.as_u16(),
             headers: &headers,
             body: &body,
-            route: &admitted.route.route.name,
-            tenant: &tenant.tenant.id,
+            route: &asked.route.route.name,
+            tenant: &asked.tenant.tenant.id,
             correlation_id: &record.correlation_id,
         };
-        decide::on_response(cx, admitted.route, tenant, plugin, view).await
+        decide::on_response(cx, asked, view).await
     };
     // The upstream did its part, whatever the guest makes of it.
     forwarded.complete();

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sluis_model::plan::{Plan, Sink};
-use sluis_sandbox::Sandbox;
 use tokio::sync::{Mutex, watch};
 
-use crate::components;
+use crate::components::{self, Components};
 use crate::load::{Loaded, load};
 use crate::state::{App, Generation};
 use crate::tls::Certificates;
@@ -22,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Replaces the generation in force.
 pub struct Reloader {
     app: Arc<App>,
-    sandbox: Arc<Sandbox>,
+    components: Arc<Components>,
     config: PathBuf,
     certificates: Vec<(Arc<str>, Arc<Certificates>)>,
     sinks: watch::Sender<Arc<HashMap<Arc<str>, Arc<Sink>>>>,
@@ -42,7 +41,7 @@ impl Reloader {
     /// Watches what `loaded` was read from.
     pub fn new(
         app: Arc<App>,
-        sandbox: Arc<Sandbox>,
+        components: Arc<Components>,
         config: PathBuf,
         loaded: Loaded,
         certificates: Vec<(Arc<str>, Arc<Certificates>)>,
@@ -50,7 +49,7 @@ impl Reloader {
     ) -> Self {
         let files = files(&loaded.plan, &loaded.watched);
         let seen = stamps(&files);
-        Reloader { app, sandbox, config, certificates, sinks, watched: Mutex::new(Watched { files, seen }) }
+        Reloader { app, components, config, certificates, sinks, watched: Mutex::new(Watched { files, seen }) }
     }
 
     /// Looks at the files until told to stop.
@@ -96,7 +95,10 @@ impl Reloader {
                 certificates.reload(tls).map_err(|error| error.to_string())?;
             }
         }
-        let (plugins, failed) = components::load(&self.sandbox, &loaded.plan, Some(&current)).await;
+        // Until the new generation is in force no order may change what the old one serves: it would be lost.
+        let _changing = self.components.changing.lock().await;
+        let (plugins, failed) =
+            self.components.load(&loaded.plan, Some(&current)).await.map_err(|error| error.to_string())?;
         components::report(&failed);
         let tokens = Tokens::new(self.app.token_cache.clone(), self.app.jwks.reconcile(&loaded.plan.issuers));
         let App { metrics, capabilities, .. } = &*self.app;
@@ -119,7 +121,7 @@ fn needs_no_restart(current: &Plan, next: &Plan) -> Result<(), String> {
         |plan: &Plan| plan.listeners.iter().map(|l| (l.name.clone(), l.address, l.tls.is_some())).collect::<Vec<_>>();
     let fixed: [(&str, bool); 4] = [
         ("listeners", listeners(current) != listeners(next)),
-        ("admin.address", current.admin != next.admin),
+        ("admin.address", current.admin.address != next.admin.address),
         ("server.threads", current.server.threads != next.server.threads),
         ("server.state_dir", current.server.state_dir != next.server.state_dir),
     ];

@@ -49,7 +49,7 @@ fn problem(refusal: &Refusal, correlation_id: &str) -> Vec<u8> {
 }
 
 /// `WWW-Authenticate` (RFC 6750 §3): nothing but the scheme for a request without credentials, the error otherwise.
-fn challenge(refusal: &Refusal) -> Option<String> {
+pub(crate) fn challenge(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::InvalidToken(_) => Some("Bearer error=\"invalid_token\"".to_owned()),
         Refusal::InsufficientScope(scope) => Some(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")),

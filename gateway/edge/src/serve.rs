@@ -15,15 +15,16 @@ use pingora::server::ShutdownWatch;
 use sluis_model::hook::{CheckedDecision, CheckedEnqueue, RequestView};
 use sluis_model::plan::{BodyFormat, ServerLimits};
 use sluis_model::refusal::Refusal;
-use sluis_sandbox::Plugin;
 
 use crate::admit::{self, Admitted, Learnt};
+use crate::decide::Asked;
 use crate::enqueue::{self, EVENTS_PATH, Enqueue};
 use crate::forward::exchange::{ONE_WRITE, RequestBody};
 use crate::forward::head::{BodyLength, HeaderChange, Outgoing, Provenance};
 use crate::forward::{Attempts, Failure, Job, forward};
 use crate::head::{self, Inbound};
 use crate::record::Record;
+use crate::serving::Picked;
 use crate::state::{App, Context, UpstreamEntry};
 use crate::{body, decide, relay, reply};
 
@@ -129,8 +130,8 @@ fn settle_connection(session: &mut ServerSession, limits: &ServerLimits, leaving
 struct Request<'g> {
     inbound: Inbound,
     admitted: Admitted<'g>,
-    /// The component in the route's slot.
-    plugin: Option<Arc<Plugin>>,
+    /// Which versions of the plugin in the route's slot take it, from the first hook to the last.
+    picked: Option<Picked>,
     body: RequestBody,
 }
 
@@ -163,9 +164,10 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     record.learnt(learnt);
     let admitted = admitted?;
 
-    let plugin = plugin_of(&admitted)?;
-    let body = read_body(session, &admitted, plugin.as_deref()).await?;
-    let request = Request { inbound, admitted, plugin, body };
+    let picked = pick(&admitted)?;
+    record.picked(picked.as_ref());
+    let body = read_body(session, &admitted, picked.as_ref()).await?;
+    let request = Request { inbound, admitted, picked, body };
     let decision = decide(cx, session, &request, record).await?;
     journey(cx, session, request, decision, record).await
 }
@@ -183,12 +185,15 @@ async fn event_status(
     answer(session, head, body, record).await
 }
 
-/// What the tenant has in the route's slot; a slot that must be filled and is not answers 503.
-fn plugin_of(admitted: &Admitted<'_>) -> Result<Option<Arc<Plugin>>, Refusal> {
+/// Who takes the request in the route's slot; a slot that must be filled and is not answers 503.
+fn pick(admitted: &Admitted<'_>) -> Result<Option<Picked>, Refusal> {
     let (Some(slot), Some(tenant)) = (&admitted.route.route.plugin, &admitted.tenant) else {
         return Ok(None);
     };
-    tenant.plugins.get(slot).cloned().map(Some).ok_or(Refusal::PluginUnavailable)
+    let plugin = tenant.slots.get(slot).ok_or(Refusal::PluginUnavailable)?;
+    let serving = plugin.serving.load();
+    let serving = serving.as_ref().ok_or(Refusal::PluginUnavailable)?;
+    Ok(Some(serving.pick()))
 }
 
 /// Reads the body whole where the plugin, the ledger or the route's format needs it, or where it is small enough to be
@@ -196,10 +201,10 @@ fn plugin_of(admitted: &Admitted<'_>) -> Result<Option<Arc<Plugin>>, Refusal> {
 async fn read_body(
     session: &mut ServerSession,
     admitted: &Admitted<'_>,
-    plugin: Option<&Plugin>,
+    picked: Option<&Picked>,
 ) -> Result<RequestBody, Failure> {
     let route = &admitted.route.route;
-    let guest_reads = plugin.is_some_and(|plugin| plugin.hooks().on_request);
+    let guest_reads = picked.is_some_and(|picked| picked.reads_body());
     if guest_reads || route.action.enqueue.is_some() || route.body_format != BodyFormat::Any {
         let body = body::read_whole(session, route.body_limit).await?;
         if !route.body_format.admits(&body) {
@@ -223,11 +228,12 @@ async fn decide(
     request: &Request<'_>,
     record: &Record,
 ) -> Result<Option<CheckedDecision>, Failure> {
-    let Request { inbound, admitted, plugin, body } = request;
-    let (Some(plugin), Some(tenant)) = (plugin, &admitted.tenant) else {
+    let Request { inbound, admitted, picked, body } = request;
+    let (Some(picked), Some(tenant)) = (picked, &admitted.tenant) else {
         return Ok(None);
     };
-    if !plugin.hooks().on_request && !plugin.hooks().on_request_head {
+    let hooks = picked.serves.plugin.hooks();
+    if !hooks.on_request && !hooks.on_request_head {
         return Ok(None);
     }
     let head = session.req_header();
@@ -249,7 +255,7 @@ async fn decide(
             RequestBody::Stream => &[],
         },
     };
-    Ok(Some(decide::on_request(cx, admitted.route, tenant, plugin, view).await?))
+    Ok(Some(decide::on_request(cx, Asked { route: admitted.route, tenant, picked }, view).await?))
 }
 
 /// Walks the way that was decided.
@@ -337,7 +343,7 @@ async fn send(
     way: Way,
     record: &mut Record,
 ) -> Result<(), Failure> {
-    let Request { inbound, mut admitted, plugin, body } = request;
+    let Request { inbound, mut admitted, picked, body } = request;
     let Way { entry, target, change } = way;
     let leave = match admitted.leave.take() {
         Some(leave) => leave,
@@ -374,7 +380,7 @@ async fn send(
     match forwarded {
         Ok(forwarded) => {
             entry.metrics.count(forwarded.head().status.as_u16());
-            relay::relay(cx, session, &admitted, plugin.as_deref(), forwarded, record).await
+            relay::relay(cx, session, &admitted, picked.as_ref(), forwarded, record).await
         }
         Err(failure) => {
             entry.metrics.failed.inc();

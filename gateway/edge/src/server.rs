@@ -13,13 +13,14 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use sluis_ledger::Ledger;
+use sluis_ledger::{Ledger, Registry};
 use sluis_model::limits::Permits;
 use sluis_model::plan::{Listener, Plan};
 use sluis_sandbox::{Sandbox, SandboxSettings, WorkerCommand};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::components::Components;
 use crate::guard::Guard;
 use crate::http_client::HttpConnections;
 use crate::jwks::{Jwks, JwksContext};
@@ -27,11 +28,12 @@ use crate::load::Loaded;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::reload::Reloader;
+use crate::rollouts::Rollouts;
 use crate::serve::Ingress;
 use crate::state::{App, Capabilities, Generation};
 use crate::tls::{Certificates, Resolver};
 use crate::tokens::{TokenCache, Tokens};
-use crate::{admin, components, tokens};
+use crate::{admin, components, rollouts, tokens};
 
 /// How a gateway is started.
 pub struct Options {
@@ -81,6 +83,9 @@ pub enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] sluis_ledger::OpenError),
+    /// What was deployed.
+    #[error("what was deployed cannot be read: {0}")]
+    Registry(#[from] sluis_ledger::RegistryError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] sluis_sandbox::SandboxError),
@@ -124,21 +129,25 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
     let metrics = Metrics::new()?;
     let observed = Observed::new(metrics.clone());
     let sandbox = Sandbox::new(sandbox_settings(&plan, &options))?;
-    let (plugins, failed) = control.block_on(components::load(&sandbox, &plan, None));
-    components::report(&failed);
     let ledger = Arc::new(open_ledger(&plan, observed.clone(), options.upgrade)?);
+    let registry = control.block_on(Registry::open(ledger.clone(), &plan.server.state_dir.join("components")))?;
+    let components = Components::new(sandbox, registry);
+    let (plugins, failed) = control.block_on(components.load(&plan, None))?;
+    components::report(&failed);
     let jwks = Jwks::new(JwksContext::new(control.handle().clone(), plan.server.state_dir.clone(), observed));
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
     let capabilities = Capabilities { kv: ledger.clone(), http: HttpConnections::new(&metrics)? };
     let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &capabilities, None)?;
     metrics.config_generation.set(1);
+    let (trouble, in_trouble) = mpsc::channel(rollouts::TROUBLE);
     let app = Arc::new(App {
         generation: ArcSwap::from_pointee(generation),
         clock: Clock::start(),
         jwks,
         token_cache,
         ledger: ledger.clone(),
+        trouble,
         capabilities,
         metrics: metrics.clone(),
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
@@ -167,10 +176,12 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
     }
     let table = sockets.table.clone();
     ingress.spawn(async move { service.start_service(Some(table), accepting, 1).await });
-    let reloader = Arc::new(Reloader::new(app.clone(), sandbox, options.config, loaded, certificates, sinks));
+    let rollouts = Rollouts::new(app.clone(), components.clone());
+    control.spawn(rollouts.clone().watch(in_trouble, working.clone()));
+    let reloader = Arc::new(Reloader::new(app.clone(), components, options.config, loaded, certificates, sinks));
     control.spawn(reloader.clone().watch(working.clone()));
     control.spawn(sweep_pools(app.clone(), working));
-    let admin = serve_admin(&control, &app, sockets.admin)?;
+    let admin = serve_admin(&control, rollouts, sockets.admin)?;
     tracing::info!(
         listeners = ?sockets.bound.iter().map(|b| b.address).collect::<Vec<_>>(),
         %admin,
@@ -335,7 +346,7 @@ fn sockets(plan: &Plan, upgrade: bool) -> Result<Sockets, StartError> {
         bound.push(Bound { key, address });
     }
     // The predecessor still answers on the admin address while it drains; both are bound for that time.
-    let admin = bind(&"admin".into(), plan.admin, true)?;
+    let admin = bind(&"admin".into(), plan.admin.address, true)?;
     Ok(Sockets { table: Arc::new(Mutex::new(fds)), bound, admin })
 }
 
@@ -425,13 +436,13 @@ fn tls_settings(certificates: Arc<Certificates>, h2: bool) -> Result<TlsSettings
 
 fn serve_admin(
     control: &tokio::runtime::Runtime,
-    app: &Arc<App>,
+    rollouts: Arc<Rollouts>,
     socket: TcpListener,
 ) -> Result<SocketAddr, StartError> {
     let address = socket.local_addr().map_err(StartError::Threads)?;
     let _control = control.enter();
     let socket = tokio::net::TcpListener::from_std(socket).map_err(StartError::Threads)?;
-    let router = admin::router(app.clone());
+    let router = admin::router(rollouts);
     control.spawn(async move {
         if let Err(error) = axum::serve(socket, router).await {
             tracing::error!(%error, "admin listener");

@@ -1,6 +1,6 @@
 //! What is alive: one generation of plan with its run-time state, and the parts that outlive generations.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,12 +9,15 @@ use sluis_ledger::Ledger;
 use sluis_model::kv::Kv;
 use sluis_model::limits::{Permits, Rate};
 use sluis_model::plan::{Plan, Route, Tenant};
-use sluis_sandbox::{KvScope, Plugin, Scope};
+use sluis_sandbox::{KvScope, Scope};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
+use crate::rollouts::{TENANT_UPLOADS, Trouble};
+use crate::serving::{Serving, TenantPlugin};
 use crate::tokens::{TokenCache, Tokens};
 use crate::upstream::{UpstreamError, UpstreamState};
 
@@ -30,6 +33,8 @@ pub struct App {
     pub token_cache: Arc<TokenCache>,
     /// Durable events.
     pub ledger: Arc<Ledger>,
+    /// Takes word of versions that fail too often; what there is no room for is told again at the next fault.
+    pub trouble: mpsc::Sender<Trouble>,
     /// What stands behind the plugins' capabilities.
     pub capabilities: Capabilities,
     /// All counters.
@@ -52,7 +57,7 @@ pub struct Capabilities {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The process.
-    pub app: &'a App,
+    pub app: &'a Arc<App>,
     /// The plan and its state.
     pub generation: &'a Generation,
 }
@@ -103,16 +108,20 @@ pub struct TenantState {
     pub in_flight: Arc<Permits>,
     /// Plugin calls at once.
     pub plugin_calls: Arc<Permits>,
-    /// Loaded components by slot; a slot whose component did not load is absent.
-    pub plugins: HashMap<Arc<str>, Arc<Plugin>>,
+    /// Uploads of plugins at once.
+    pub uploads: Arc<Permits>,
+    /// Its plugins by slot.
+    pub slots: HashMap<Arc<str>, Arc<TenantPlugin>>,
     /// What its plugins may see of it.
     pub scope: Arc<Scope>,
+    /// The same without anything that acts on the world, for versions whose word is only compared.
+    pub shadow_scope: Arc<Scope>,
     /// Its counters.
     pub metrics: TenantMetrics,
 }
 
-/// Components by tenant and slot.
-pub type LoadedPlugins = HashMap<(Arc<str>, Arc<str>), Arc<Plugin>>;
+/// What stands behind plugins, by tenant and name.
+pub type LoadedPlugins = HashMap<(Arc<str>, Arc<str>), Arc<Serving>>;
 
 impl Generation {
     /// Builds the state of `plan`, keeping of `previous` what survives a reload: pools, breakers, permits and rates.
@@ -162,6 +171,12 @@ impl RouteState {
 }
 
 impl TenantState {
+    /// Its plugins, each once.
+    pub fn plugins(&self) -> impl Iterator<Item = &Arc<TenantPlugin>> {
+        let mut seen = HashSet::new();
+        self.slots.values().filter(move |plugin| seen.insert(plugin.name.clone()))
+    }
+
     fn build(
         tenant: &Arc<Tenant>,
         plugins: &LoadedPlugins,
@@ -170,40 +185,50 @@ impl TenantState {
         before: Option<&Arc<TenantState>>,
     ) -> Self {
         let limits = &tenant.limits;
-        let (rate, in_flight, plugin_calls) = match before {
+        let (rate, in_flight, plugin_calls, uploads) = match before {
             Some(before) => {
                 before.rate.set(limits.rate, limits.burst);
                 before.in_flight.set_limit(limits.in_flight);
                 before.plugin_calls.set_limit(limits.plugin_concurrency);
-                (before.rate.clone(), before.in_flight.clone(), before.plugin_calls.clone())
+                (before.rate.clone(), before.in_flight.clone(), before.plugin_calls.clone(), before.uploads.clone())
             }
             None => (
                 Arc::new(Rate::new(limits.rate, limits.burst)),
                 Arc::new(Permits::new(limits.in_flight)),
                 Arc::new(Permits::new(limits.plugin_concurrency)),
+                Arc::new(Permits::new(TENANT_UPLOADS)),
             ),
         };
-        let plugins = tenant
-            .plugins
-            .keys()
-            .filter_map(|slot| {
-                let plugin = plugins.get(&(tenant.id.clone(), slot.clone()))?;
-                Some((slot.clone(), plugin.clone()))
-            })
-            .collect();
+        let mut by_name: HashMap<&str, Arc<TenantPlugin>> = HashMap::new();
+        let mut slots = HashMap::with_capacity(tenant.plugins.len());
+        for (slot, name) in &tenant.plugins {
+            let plugin = by_name.entry(name).or_insert_with(|| {
+                let serving = plugins.get(&(tenant.id.clone(), name.clone())).cloned();
+                Arc::new(TenantPlugin { name: name.clone(), serving: serving.into() })
+            });
+            slots.insert(slot.clone(), plugin.clone());
+        }
+        let shadow_scope = Scope {
+            tenant: tenant.id.clone(),
+            config: tenant.config.clone(),
+            metrics: tenant.metrics.clone(),
+            kv: None,
+            http: None,
+        };
+        let scope = Scope {
+            kv: Some(KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),
+            http: Some(TenantHttp::new(&capabilities.http, &tenant.id, &tenant.http)),
+            ..shadow_scope.clone()
+        };
         TenantState {
             tenant: tenant.clone(),
             rate,
             in_flight,
             plugin_calls,
-            plugins,
-            scope: Arc::new(Scope {
-                tenant: tenant.id.clone(),
-                config: tenant.config.clone(),
-                metrics: tenant.metrics.clone(),
-                kv: Some(KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),
-                http: Some(TenantHttp::new(&capabilities.http, &tenant.id, &tenant.http)),
-            }),
+            uploads,
+            slots,
+            scope: Arc::new(scope),
+            shadow_scope: Arc::new(shadow_scope),
             metrics: TenantMetrics::new(metrics, tenant),
         }
     }

@@ -17,7 +17,7 @@ pub struct Plan {
     /// Where customers come in.
     pub listeners: Vec<Listener>,
     /// Where operators come in; never one of `listeners`.
-    pub admin: SocketAddr,
+    pub admin: Admin,
     /// Process-wide settings.
     pub server: Server,
     /// Token issuers, by position.
@@ -36,6 +36,26 @@ pub struct Plan {
     pub ledger: Ledger,
     /// As written, with every default filled in, paths absolute and secrets redacted: for people.
     pub resolved: serde_json::Value,
+}
+
+/// Where operators come in, and tenants with their plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Address to bind.
+    pub address: SocketAddr,
+    /// Who may change the tenants' plugins; nobody where none.
+    pub auth: Option<AdminAuth>,
+}
+
+/// Whose tokens may change the tenants' plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminAuth {
+    /// Positions in `Plan::issuers`.
+    pub issuers: Vec<usize>,
+    /// For the plugins of the token's own tenant.
+    pub deploy_scope: Arc<str>,
+    /// For every tenant's.
+    pub operate_scope: Arc<str>,
 }
 
 /// A socket for customers.
@@ -414,6 +434,10 @@ pub struct TenantLimits {
     pub queue_bytes: u64,
     /// Bytes that its plugins may keep through the capability `kv`, by [`crate::kv::cost`].
     pub kv_bytes: u64,
+    /// Bytes of all versions of its plugins that it may have uploaded.
+    pub plugin_bytes: u64,
+    /// Versions of its plugins that it may have uploaded.
+    pub plugin_versions: u32,
 }
 
 /// Where components come from and what each call may use.

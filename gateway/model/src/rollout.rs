@@ -13,6 +13,11 @@ pub const QUARANTINE_FAULTS: u64 = 5;
 /// See [`QUARANTINE_FAULTS`].
 pub const QUARANTINE_WINDOW_MS: u64 = 10_000;
 
+/// Whether a plugin that is uploaded can be named so: 1 to 63 lower-case letters, digits and dashes.
+pub fn is_plugin_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 /// The versions of one plugin in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
@@ -99,6 +104,31 @@ pub enum Order {
     Quarantine(Version),
     /// This version may be deployed again.
     Release(Version),
+}
+
+impl Order {
+    /// The word for it in audit, logs and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Order::Deploy(_) => "deploy",
+            Order::Try(_) => "try",
+            Order::Promote => "promote",
+            Order::Abandon => "abandon",
+            Order::RollBack(_) => "rollback",
+            Order::Quarantine(_) => "quarantine",
+            Order::Release(_) => "release",
+        }
+    }
+
+    /// The version that it names.
+    pub fn version(&self) -> Option<&Version> {
+        match self {
+            Order::Deploy(version) | Order::Quarantine(version) | Order::Release(version) => Some(version),
+            Order::Try(candidate) => Some(&candidate.version),
+            Order::RollBack(version) => version.as_ref(),
+            Order::Promote | Order::Abandon => None,
+        }
+    }
 }
 
 /// Why an order cannot be followed.

@@ -31,7 +31,7 @@ mod worker;
 
 pub use error::{LoadError, SandboxError};
 pub use load::{Sandbox, SandboxSettings, WorkerCommand};
-pub use plugin::{Hooks, Outcome, Plugin};
+pub use plugin::{Facts, Hooks, Outcome, Plugin};
 pub use state::{KvScope, LogLevel, LogLine, Scope};
 #[cfg(feature = "compiler")]
 pub use worker::compile_worker;

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluis_model::hook::{Budget, CallFault};
 use sluis_model::plan::{CallLimits, Grant};
@@ -22,7 +22,7 @@ use crate::engine;
 use crate::error::{LoadError, SandboxError};
 use crate::imports::{self, Surface};
 use crate::lane::Lane;
-use crate::plugin::{Core, Loaded, Plugin};
+use crate::plugin::{Core, Facts, Loaded, Plugin};
 use crate::state::CallState;
 use crate::text;
 use crate::ticker::Ticker;
@@ -117,14 +117,27 @@ impl Sandbox {
         }))
     }
 
-    /// Loads the component in `file` for a tenant with `grants`. The same bytes are compiled and loaded once, whatever
-    /// their name; the grants are looked at every time.
+    /// Loads the component in `file` for a tenant with `grants`, under the file's name without its extension.
     pub async fn load(self: &Arc<Self>, file: &Path, grants: &[Grant]) -> Result<Arc<Plugin>, LoadError> {
-        let name: Arc<str> = text::escape(&file.file_stem().unwrap_or_default().to_string_lossy(), 128).into();
-        let path = file.to_owned();
+        let name = text::escape(&file.file_stem().unwrap_or_default().to_string_lossy(), 128);
+        let (path, max) = (file.to_owned(), self.settings.component_bytes);
+        let bytes = blocking(move || read(&path, max)).await?;
+        self.load_bytes(&name, bytes, grants).await
+    }
+
+    /// Loads a component for a tenant with `grants`. The same bytes are compiled and loaded once, whatever their name;
+    /// the grants are looked at every time.
+    pub async fn load_bytes(
+        self: &Arc<Self>,
+        name: &str,
+        bytes: Vec<u8>,
+        grants: &[Grant],
+    ) -> Result<Arc<Plugin>, LoadError> {
         let max = self.settings.component_bytes;
+        if bytes.len() > max {
+            return Err(LoadError::TooLarge(max));
+        }
         let (bytes, digest, surface) = blocking(move || {
-            let bytes = read(&path, max)?;
             let surface = imports::surface(&bytes)?;
             let digest = blake3::hash(&bytes);
             Ok((bytes, digest, surface))
@@ -132,7 +145,7 @@ impl Sandbox {
         .await?;
         imports::admit(&surface, grants)?;
         let loaded = self.load_once(digest, bytes, surface).await?;
-        Ok(Arc::new(Plugin { name, loaded }))
+        Ok(Arc::new(Plugin { name: name.into(), loaded }))
     }
 
     async fn load_once(
@@ -153,32 +166,39 @@ impl Sandbox {
         if let Some(loaded) = entry.upgrade() {
             return Ok(loaded);
         }
-        let digest: Arc<str> = digest.to_hex().as_str().into();
-        let component = self.component(&digest, bytes).await?;
-        let loaded = self.link(digest, component, &surface)?;
+        let hash = digest;
+        let digest: Arc<str> = hash.to_hex().as_str().into();
+        let size = bytes.len();
+        let (component, compiled) = self.component(&digest, bytes).await?;
+        let loaded = self.link(hash, component, surface, Facts { size, compiled })?;
         try_out_patiently(&loaded, self.settings.memory).await?;
         let loaded = Arc::new(loaded);
         *entry = Arc::downgrade(&loaded);
         Ok(loaded)
     }
 
-    /// From the artefacts, or compiled and put there.
-    async fn component(self: &Arc<Self>, digest: &Arc<str>, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    /// From the artefacts, or compiled and put there; how long that took.
+    async fn component(
+        self: &Arc<Self>,
+        digest: &Arc<str>,
+        bytes: Vec<u8>,
+    ) -> Result<(Component, Option<Duration>), LoadError> {
         match self.kept(digest).await? {
-            Kept::Component(component) => return Ok(component),
+            Kept::Component(component) => return Ok((component, None)),
             Kept::Unfit(why) => tracing::info!(%digest, why, "the artefact does not fit; it is compiled anew"),
             Kept::Nothing => {}
         }
-        let artefact = {
+        let (artefact, took) = {
             let Ok(_permit) = self.workers.acquire().await else { return Err(LoadError::Capacity) };
-            compile(&self.settings, &bytes).await?
+            let began = Instant::now();
+            (compile(&self.settings, &bytes).await?, began.elapsed())
         };
         drop(bytes);
         let (this, key) = (self.clone(), digest.clone());
         let saved = move || this.artefacts.save(&key, &artefact).map_err(|e| LoadError::Artefact(e.to_string()));
         blocking(saved).await?;
         match self.kept(digest).await? {
-            Kept::Component(component) => Ok(component),
+            Kept::Component(component) => Ok((component, Some(took))),
             Kept::Unfit(why) => Err(LoadError::DoesNotFit(text::escape(&why, 512))),
             Kept::Nothing => Err(LoadError::Artefact("it was not to be read back".into())),
         }
@@ -189,12 +209,21 @@ impl Sandbox {
         blocking(move || Ok(this.artefacts.load(&this.core.engine, &digest))).await
     }
 
-    fn link(&self, digest: Arc<str>, component: Component, surface: &Surface) -> Result<Loaded, LoadError> {
+    fn link(
+        &self,
+        hash: blake3::Hash,
+        component: Component,
+        surface: Surface,
+        facts: Facts,
+    ) -> Result<Loaded, LoadError> {
         fits(&component, self.settings.memory)?;
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| not_linked(&error, surface))?;
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| not_linked(&error, &surface))?;
         Ok(Loaded {
             core: self.core.clone(),
-            digest,
+            hash: *hash.as_bytes(),
+            digest: hash.to_hex().as_str().into(),
+            imports: surface.imports.into(),
+            facts,
             on_request: hook(&component, ON_REQUEST)?,
             on_request_head: hook(&component, ON_REQUEST_HEAD)?,
             on_response: hook(&component, ON_RESPONSE)?,

@@ -1,6 +1,7 @@
 //! A loaded component and what its hooks return.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluis_model::hook::{CallFault, Decision, RequestView, ResponseChange, ResponseView, Usage};
 use sluis_model::plan::CallLimits;
@@ -27,11 +28,23 @@ pub(crate) struct Core {
 /// One component, compiled and linked; shared by everything that names the same bytes.
 pub(crate) struct Loaded {
     pub(crate) core: Arc<Core>,
+    pub(crate) hash: [u8; 32],
     pub(crate) digest: Arc<str>,
+    pub(crate) imports: Arc<[String]>,
+    pub(crate) facts: Facts,
     pub(crate) pre: InstancePre<CallState>,
     pub(crate) on_request: Option<ComponentExportIndex>,
     pub(crate) on_request_head: Option<ComponentExportIndex>,
     pub(crate) on_response: Option<ComponentExportIndex>,
+}
+
+/// What was found out about a component on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes of the component.
+    pub size: usize,
+    /// How long compiling took; none where it was compiled before.
+    pub compiled: Option<Duration>,
 }
 
 /// A component under the name of its file; cheap to make from one that is loaded already.
@@ -81,6 +94,21 @@ impl Plugin {
             on_request_head: self.loaded.on_request_head.is_some(),
             on_response: self.loaded.on_response.is_some(),
         }
+    }
+
+    /// The interfaces that it imports, each with its version.
+    pub fn imports(&self) -> &[String] {
+        &self.loaded.imports
+    }
+
+    /// What was found out about it when it was loaded.
+    pub fn facts(&self) -> Facts {
+        self.loaded.facts
+    }
+
+    /// BLAKE3 of the component's bytes.
+    pub fn hash(&self) -> [u8; 32] {
+        self.loaded.hash
     }
 
     /// BLAKE3 of the component's bytes, in hex.

@@ -55,7 +55,7 @@ pub struct LogLine {
 }
 
 /// What a call may see of its tenant, and what it shares with the tenant's other calls.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// Its id.
     pub tenant: Arc<str>,

@@ -172,15 +172,7 @@ impl<'c> RegistryTables<'c> {
         let (action, version) = match &edit.change {
             Change::Add { version, .. } => ("upload", Some(&version.version)),
             Change::Remove { version } => ("remove", Some(version)),
-            Change::Roll { order } => match order {
-                Order::Deploy(version) => ("deploy", Some(version)),
-                Order::Try(candidate) => ("try", Some(&candidate.version)),
-                Order::Promote => ("promote", None),
-                Order::Abandon => ("abandon", None),
-                Order::RollBack(version) => ("rollback", version.as_ref()),
-                Order::Quarantine(version) => ("quarantine", Some(version)),
-                Order::Release(version) => ("release", Some(version)),
-            },
+            Change::Roll { order } => (order.label(), order.version()),
         };
         let PluginId { tenant, name } = &edit.plugin;
         let version = version.map(Version::to_string);

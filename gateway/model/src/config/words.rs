@@ -106,6 +106,13 @@ word! {
         && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
 }
 
+impl Scope {
+    /// A text of ours, known to be right.
+    pub(crate) fn fixed(text: &'static str) -> Self {
+        Scope(text.into())
+    }
+}
+
 /// An address and port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);

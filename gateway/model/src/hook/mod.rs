@@ -71,6 +71,26 @@ pub enum Decision {
     Refuse(crate::refusal::GuestProblem),
 }
 
+impl Decision {
+    /// What of this decision is not as in `other`, if anything.
+    pub fn difference(&self, other: &Decision) -> Option<&'static str> {
+        match (self, other) {
+            _ if self == other => None,
+            (Decision::Forward(own), Decision::Forward(other)) if own.body != other.body => Some("body"),
+            (Decision::Forward(own), Decision::Forward(other)) if own.upstream != other.upstream => Some("upstream"),
+            (Decision::Forward(own), Decision::Forward(other)) if own.path != other.path => Some("path"),
+            (Decision::Forward(_), Decision::Forward(_)) => Some("headers"),
+            (Decision::Enqueue(own), Decision::Enqueue(other)) if own.body != other.body => Some("body"),
+            (Decision::Enqueue(_), Decision::Enqueue(_)) => Some("event"),
+            (Decision::Respond(own), Decision::Respond(other)) if own.status != other.status => Some("status"),
+            (Decision::Respond(own), Decision::Respond(other)) if own.body != other.body => Some("body"),
+            (Decision::Respond(_), Decision::Respond(_)) => Some("headers"),
+            (Decision::Refuse(_), Decision::Refuse(_)) => Some("problem"),
+            _ => Some("verb"),
+        }
+    }
+}
+
 /// `forward` of the contract.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forward {
@@ -140,6 +160,28 @@ pub enum CallFault {
     Capacity,
     /// Returned something invalid; what.
     Output(OutputFault),
+}
+
+impl CallFault {
+    /// The metric and log label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            CallFault::Trap(_) => "trap",
+            CallFault::Budget(budget) => budget.label(),
+            CallFault::Capacity => "capacity",
+            CallFault::Output(_) => "output",
+        }
+    }
+
+    /// What happened, for the log.
+    pub fn reason(&self) -> &str {
+        match self {
+            CallFault::Trap(text) => text,
+            CallFault::Budget(budget) => budget.label(),
+            CallFault::Capacity => "no free slot",
+            CallFault::Output(output) => output.label(),
+        }
+    }
 }
 
 /// The budgets of a call; the label is the metric's.

@@ -28,6 +28,7 @@ struct Check<'a> {
 pub(super) fn lower(written: &Written, digest: String, places: &Places) -> Result<(Plan, Vec<Problem>), ConfigError> {
     let mut check = Check { places, problems: Vec::new(), warnings: Vec::new() };
     let listeners = check.listeners(written);
+    let admin = check.admin(written);
     let server = server::server(&written.server);
     let issuers = check.issuers(written);
     let upstreams = check.upstreams(written);
@@ -44,7 +45,7 @@ pub(super) fn lower(written: &Written, digest: String, places: &Places) -> Resul
             let plan = Plan {
                 digest,
                 listeners,
-                admin: written.admin.address.0,
+                admin,
                 server,
                 issuers,
                 upstreams,

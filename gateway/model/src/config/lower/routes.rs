@@ -14,6 +14,11 @@ use crate::route::{RouteConflict, Router};
 
 type Known<T> = HashMap<Arc<str>, T>;
 
+/// Positions of the issuers by name.
+pub(super) fn issuers(written: &Written) -> Known<usize> {
+    written.issuers.iter().enumerate().map(|(i, issuer)| (issuer.name.arc(), i)).collect()
+}
+
 impl Check<'_> {
     pub(super) fn routes(
         &mut self,
@@ -24,7 +29,7 @@ impl Check<'_> {
         self.at_most(&at!["routes"], &written.routes, 10_000);
         self.unique("routes", "name", written.routes.iter().map(|r| &*r.name));
         self.slots(written);
-        let issuers = written.issuers.iter().enumerate().map(|(i, issuer)| (issuer.name.arc(), i)).collect();
+        let issuers = issuers(written);
         let tenants = written.tenants.iter().map(|t| (t.id.arc(), t.id.arc())).collect();
         let known = References { issuers, upstreams, sinks, tenants };
         written.routes.iter().enumerate().map(|(i, route)| Arc::new(self.route(i, route, &known))).collect()
@@ -120,7 +125,13 @@ impl Check<'_> {
     }
 
     /// What a list of names refers to; each once.
-    fn references<T: Clone>(&mut self, list: &[Step], kind: &str, names: &[String], known: &Known<T>) -> Vec<T> {
+    pub(super) fn references<T: Clone>(
+        &mut self,
+        list: &[Step],
+        kind: &str,
+        names: &[String],
+        known: &Known<T>,
+    ) -> Vec<T> {
         let mut found = Vec::with_capacity(names.len());
         let mut seen = HashSet::new();
         for (j, name) in names.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::super::tree::at;
 use super::super::written::{self, Written};
 use super::Check;
+use super::routes::issuers;
 use crate::plan;
 
 pub(super) fn server(written: &written::Server) -> plan::Server {
@@ -78,6 +79,23 @@ impl Check<'_> {
         if !admin.ip().is_loopback() {
             self.warn(&at!["admin", "address"], "operators' functions can be reached from other machines, by anyone");
         }
+    }
+
+    pub(super) fn admin(&mut self, written: &Written) -> plan::Admin {
+        let auth = written.admin.auth.as_ref().map(|auth| {
+            let path = at!["admin", "auth", "issuers"];
+            self.some(&path, &auth.issuers, "issuer");
+            if auth.deploy_scope == auth.operate_scope {
+                let message = "this is `deploy_scope` too: every tenant's token would be an operator's";
+                self.error(&at!["admin", "auth", "operate_scope"], message);
+            }
+            plan::AdminAuth {
+                issuers: self.references(&path, "issuer", &auth.issuers, &issuers(written)),
+                deploy_scope: auth.deploy_scope.arc(),
+                operate_scope: auth.operate_scope.arc(),
+            }
+        });
+        plan::Admin { address: written.admin.address.0, auth }
     }
 
     pub(super) fn plugins(&mut self, written: &written::Plugins) -> plan::Plugins {

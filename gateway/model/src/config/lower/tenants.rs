@@ -93,6 +93,8 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
             plugin_concurrency: limits.plugin_concurrency.usize(),
             queue_bytes: limits.queue_bytes.u64(),
             kv_bytes: limits.kv_bytes.u64(),
+            plugin_bytes: limits.plugin_bytes.u64(),
+            plugin_versions: limits.plugin_versions.u32(),
         },
     }
 }

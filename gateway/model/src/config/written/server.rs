@@ -127,13 +127,40 @@ pub struct Certificate {
     pub key: FilePath,
 }
 
-/// The socket for operators: metrics, health, the resolved plan. Never one of `listeners`.
+/// The socket for operators: metrics, health, the resolved plan, the tenants' plugins. Never one of `listeners`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// IP address and port.
     #[serde(default = "Admin::address")]
     pub address: Address,
+    /// Who may change the tenants' plugins; without it nobody can here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AdminAuth>,
+}
+
+/// Tokens of people and pipelines that change the tenants' plugins.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminAuth {
+    /// Issuers whose tokens are accepted.
+    pub issuers: Vec<String>,
+    /// With this scope a token may change the plugins of the tenant that it names, and sees no other's.
+    #[serde(default = "AdminAuth::deploy_scope")]
+    pub deploy_scope: Scope,
+    /// With this scope a token may change every tenant's.
+    #[serde(default = "AdminAuth::operate_scope")]
+    pub operate_scope: Scope,
+}
+
+impl AdminAuth {
+    fn deploy_scope() -> Scope {
+        Scope::fixed("plugins:deploy")
+    }
+
+    fn operate_scope() -> Scope {
+        Scope::fixed("gateway:operate")
+    }
 }
 
 impl Admin {
@@ -144,7 +171,7 @@ impl Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Admin { address: Admin::address() }
+        Admin { address: Admin::address(), auth: None }
     }
 }
 

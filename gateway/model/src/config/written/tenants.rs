@@ -85,4 +85,10 @@ pub struct TenantLimits {
     /// Bytes that its plugins may keep through the capability `kv`.
     #[serde(default)]
     pub kv_bytes: Size<0, { gib(64) }, { mib(16) }>,
+    /// Bytes of all versions of its plugins that it may have uploaded.
+    #[serde(default)]
+    pub plugin_bytes: Size<0, { gib(64) }, { mib(100) }>,
+    /// Versions of its plugins that it may have uploaded.
+    #[serde(default)]
+    pub plugin_versions: Count<0, 100_000, 100>,
 }

@@ -7,29 +7,60 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /plan` | the plan in force, secrets redacted |
 //! | `GET /upstreams` | breaker, requests in flight |
+//! | `/v1/tenants/{tenant}/plugins` … | the tenants' plugins, see [`plugins`]; for callers with a token |
+//! | `GET /openapi.json` | all of it as OpenAPI 3.1 |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 use sluis_ledger::Health;
+use utoipa::openapi::Info;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::rollouts::Rollouts;
 use crate::state::App;
 
+mod caller;
+pub mod plugins;
+mod problem;
+mod views;
+
+/// Largest JSON body.
+const JSON: usize = 64 << 10;
+
 /// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+pub fn router(rollouts: Arc<Rollouts>) -> Router {
+    let health = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/plan", get(plan))
         .route("/upstreams", get(upstreams))
-        .with_state(app)
+        .with_state(rollouts.app().clone());
+    let (router, mut description) = OpenApiRouter::new()
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::show))
+        .routes(routes!(plugins::upload, plugins::remove))
+        .routes(routes!(plugins::deploy))
+        .routes(routes!(plugins::promote))
+        .routes(routes!(plugins::abandon))
+        .routes(routes!(plugins::roll_back))
+        .routes(routes!(plugins::release))
+        .routes(routes!(plugins::audit))
+        .layer(DefaultBodyLimit::max(JSON))
+        .with_state(rollouts)
+        .split_for_parts();
+    description.info = Info::new("Sluis, the operators' listener", env!("CARGO_PKG_VERSION"));
+    let description = description.to_json().unwrap_or_default();
+    let described = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], description) });
+    router.merge(health).route("/openapi.json", described)
 }
 
 /// What keeps the gateway from serving; empty when ready. An upstream that is down is no reason: its breaker answers.
