@@ -5,6 +5,8 @@
 
 mod support;
 
+/// `sluis plugin`: a tenant's day, from an empty folder to a bad version that rolls itself back.
+mod author;
 /// `sluis check` and `sluis config` on real files.
 mod config;
 /// `sluis demo`: the tour, and the stand-ins alone.

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use sluis_edge::server::StartError;
 use sluis_model::config::ConfigError;
 
+use crate::plugin::PluginError;
+
 /// Anything that went wrong.
 pub const FAILED: u8 = 1;
 /// The configuration is invalid.
@@ -22,6 +24,8 @@ pub enum Failure {
     Output(std::io::Error),
     /// The gateway did not start.
     Start(StartError),
+    /// Something about a plugin.
+    Plugin(PluginError),
 }
 
 impl Failure {
@@ -29,7 +33,7 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Config(_) => INVALID_CONFIG,
-            Failure::Output(_) | Failure::Start(_) => FAILED,
+            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) => FAILED,
         })
     }
 }
@@ -42,6 +46,7 @@ impl fmt::Display for Failure {
             Failure::Config(error) => error.fmt(f),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
             Failure::Start(error) => error.fmt(f),
+            Failure::Plugin(error) => error.fmt(f),
         }
     }
 }
@@ -49,6 +54,12 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Failure::Config(error)
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        Failure::Plugin(error)
     }
 }
 

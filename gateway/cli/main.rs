@@ -6,10 +6,12 @@
 mod allocator;
 mod certs;
 mod check;
+mod client;
 mod config;
 mod demo;
 mod failure;
 mod logging;
+mod plugin;
 mod run;
 
 use std::io::Write;
@@ -33,6 +35,7 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Demo(Box<demo::Args>),
+    Plugin(Box<plugin::Args>),
     Run(run::Args),
     /// Compile a component; the gateway starts this itself
     #[command(hide = true)]
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Check(args) => report(check::run(&args)),
         Command::Config(args) => report(config::run(&args)),
         Command::Demo(args) => demo::run(*args),
+        Command::Plugin(args) => report(plugin::run(*args)),
         Command::Run(args) => report(run::run(args)),
         Command::CompileWorker => sluis_sandbox::compile_worker(),
     }

@@ -3,7 +3,6 @@
 
 mod amount;
 mod cases;
-mod client;
 mod documents;
 mod erp;
 mod fault;
@@ -129,10 +128,10 @@ pub enum DemoError {
     Certs(#[from] crate::certs::CertsError),
     /// No answer.
     #[error(transparent)]
-    Client(#[from] client::ClientError),
+    Client(#[from] crate::client::ClientError),
     /// No issuer answers.
     #[error("{0}; is `sluis demo` running? Another address is named with --issuer ADDRESS")]
-    NoIssuer(client::ClientError),
+    NoIssuer(crate::client::ClientError),
     /// The configuration does not hold.
     #[error(transparent)]
     Load(#[from] sluis_model::config::ConfigError),
@@ -188,7 +187,7 @@ async fn print_token(args: &TokenArgs) -> Result<(), DemoError> {
     if let Some(lifetime) = args.lifetime {
         parameters.push_str(&format!("&lifetime={lifetime}"));
     }
-    let client = client::Client::new(None)?;
+    let client = crate::client::Client::new(None)?;
     let issuer = format!("http://{}", args.issuer);
     let token = tour::token(&client, &issuer, &args.tenant, &parameters).await.map_err(DemoError::NoIssuer)?;
     println!("{token}");

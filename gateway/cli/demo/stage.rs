@@ -11,12 +11,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::client::{Call, Client};
 use super::fault::Faults;
 use super::issuer::Issuer;
 use super::state::{self, Settings, State};
 use super::tour::Addresses;
 use super::{DemoError, Stage, bind, erp, issuer, runtime, serve, stopped, tour};
+use crate::client::{Call, Client};
 
 /// What a small ERP on the next machine takes to answer.
 const ERP_LATENCY: Duration = Duration::from_millis(20);

@@ -8,8 +8,8 @@ use axum::http::{Method, StatusCode, Version, header};
 use serde_json::Value;
 
 use super::cases::{Case, Credential, Expect, Journey, ORDERS, Payload, REFUSALS};
-use super::client::{Call, Client, ClientError, Reply};
 use super::table::{Align, render};
+use crate::client::{Call, Client, ClientError, Reply};
 
 /// An event has this long to be delivered.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(15);

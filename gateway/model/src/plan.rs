@@ -419,6 +419,11 @@ pub enum Grant {
     HttpClient,
 }
 
+impl Grant {
+    /// Every capability.
+    pub const ALL: [Grant; 6] = [Grant::Log, Grant::Config, Grant::Clock, Grant::Metrics, Grant::Kv, Grant::HttpClient];
+}
+
 /// A tenant's share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantLimits {

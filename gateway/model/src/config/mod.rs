@@ -28,6 +28,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use include::{MAX_DEPTH, MAX_FILE, MAX_FILES, MAX_TOTAL};
+pub use lower::default_call_limits;
 pub use problem::{ConfigError, Problem, count};
 pub use substitute::MAX_SUBSTITUTED_FILE;
 pub use tree::Step;

@@ -9,7 +9,7 @@ use sluis_model::plan::{CallLimits, Grant, Secret};
 use sluis_sandbox::{LoadError, Outcome, Plugin, Sandbox, SandboxSettings, Scope, WorkerCommand};
 
 pub const MIB: usize = 1 << 20;
-pub const ALL: [Grant; 6] = [Grant::Log, Grant::Config, Grant::Clock, Grant::Metrics, Grant::Kv, Grant::HttpClient];
+pub const ALL: [Grant; 6] = Grant::ALL;
 
 /// A sandbox and the directory that its files are in.
 pub struct House {

@@ -15,7 +15,12 @@ use http::{HeaderName, HeaderValue, Method};
 use super::problem::{MAX_PROBLEMS, did_you_mean};
 use super::tree::at;
 use super::{ConfigError, Places, Problem, Step, written::Written};
-use crate::plan::{Plan, Secret};
+use crate::plan::{self, Plan, Secret};
+
+/// What a plugin call may use where a configuration says nothing about it.
+pub fn default_call_limits() -> plan::CallLimits {
+    server::call_limits(&super::written::Plugins::default())
+}
 
 /// What is found on the way.
 struct Check<'a> {

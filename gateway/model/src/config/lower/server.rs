@@ -108,16 +108,20 @@ impl Check<'_> {
             compile_timeout: written.compile_timeout.get(),
             compile_memory: written.compile_memory.u64(),
             instances: written.instances.u32(),
-            call: plan::CallLimits {
-                cpu: written.cpu.get(),
-                wall: written.wall.get(),
-                memory: written.memory.usize(),
-                host_calls: written.host_calls.u32(),
-                http_requests: written.http_requests.u32(),
-                log_lines: written.log_lines.u32(),
-                log_line_bytes: written.log_line_bytes.usize(),
-            },
+            call: call_limits(written),
         }
+    }
+}
+
+pub(super) fn call_limits(written: &written::Plugins) -> plan::CallLimits {
+    plan::CallLimits {
+        cpu: written.cpu.get(),
+        wall: written.wall.get(),
+        memory: written.memory.usize(),
+        host_calls: written.host_calls.u32(),
+        http_requests: written.http_requests.u32(),
+        log_lines: written.log_lines.u32(),
+        log_line_bytes: written.log_line_bytes.usize(),
     }
 }
 

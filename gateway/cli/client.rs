@@ -1,4 +1,4 @@
-//! The demo's HTTP client: HTTP/1.1 in the clear, HTTP/2 over TLS with the throw-away CA as the only trust anchor.
+//! The commands' HTTP client: HTTP/1.1 in the clear, HTTP/2 over TLS with one CA as the only trust anchor.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-/// Whole exchange.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Whole exchange; compiling a component may take half of it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer read.
 const ANSWER_LIMIT: usize = 64 << 20;
 

@@ -1,0 +1,87 @@
+//! A plugin's folder: `plugin.yaml`, source, fixtures, and the component that is built from it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sluis_model::rollout::{Version, is_plugin_name};
+
+use super::PluginError;
+
+/// The file that makes a folder a plugin's.
+pub const MANIFEST: &str = "plugin.yaml";
+/// Largest manifest or fixture, bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Which plugin is meant.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Folder {
+    /// The plugin's folder
+    #[arg(long, short = 'C', value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// What `plugin.yaml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The plugin's name: in the gateway's configuration, in logs, in metrics.
+    pub name: String,
+    /// Semantic version; immutable once it was pushed.
+    pub version: Version,
+    /// What it is written in.
+    pub language: Language,
+}
+
+/// What a plugin is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Built by cargo for wasm32-wasip2.
+    Rust,
+}
+
+/// A plugin's folder.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What its manifest says.
+    pub manifest: Manifest,
+}
+
+impl Project {
+    /// Reads the manifest in `dir`.
+    pub fn open(dir: &Path) -> Result<Project, PluginError> {
+        let path = dir.join(MANIFEST);
+        let wrong = |reason: String| PluginError::Project { path: path.clone(), reason };
+        if !path.exists() {
+            return Err(wrong("there is no plugin here; make one with `sluis plugin new NAME`".to_owned()));
+        }
+        let manifest: Manifest = read_yaml(&path)?;
+        if !is_plugin_name(&manifest.name) {
+            return Err(wrong("`name` is 1 to 63 lower-case letters, digits and dashes".to_owned()));
+        }
+        Ok(Project { dir: dir.to_owned(), manifest })
+    }
+
+    /// Where the component is built to.
+    pub fn component(&self) -> PathBuf {
+        self.dir.join("dist").join(format!("{}.wasm", self.manifest.name))
+    }
+
+    /// Where the fixtures are.
+    pub fn fixtures(&self) -> PathBuf {
+        self.dir.join("fixtures")
+    }
+}
+
+/// A file of YAML as a `T`.
+pub fn read_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, PluginError> {
+    let size = std::fs::metadata(path).map_err(PluginError::io(path))?.len();
+    let wrong = |reason: String| PluginError::Project { path: path.to_owned(), reason };
+    if size > LARGEST {
+        return Err(wrong(format!("the file is larger than {LARGEST} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(PluginError::io(path))?;
+    serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))
+}

@@ -1,0 +1,227 @@
+//! `sluis plugin`, as the author of a plugin uses it: the real program, the real tools, a real gateway.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::eventually;
+use crate::support::workshop::{Workshop, example};
+
+/// A folder, and who works there.
+struct Desk {
+    dir: tempfile::TempDir,
+    token: String,
+    admin: String,
+}
+
+/// What a command said, and whether it did what it is for.
+struct Said {
+    done: bool,
+    text: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Desk { dir: tempfile::tempdir().unwrap(), token: String::new(), admin: String::new() }
+    }
+
+    fn of(shop: &Workshop) -> Self {
+        let token = shop.issuer.bearer_of("dev-1", "acme", "plugins:deploy").replace("Bearer ", "");
+        Desk { token, admin: format!("http://{}", shop.gateway.admin), ..Desk::new() }
+    }
+
+    fn project(&self) -> PathBuf {
+        self.dir.path().join("orders")
+    }
+
+    fn run(&self, dir: &Path, args: &[&str]) -> Said {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluis"))
+            .arg("plugin")
+            .args(args)
+            .current_dir(dir)
+            .env("SLUIS_TOKEN", &self.token)
+            .env("SLUIS_ADMIN", &self.admin)
+            .env_remove("CARGO_TARGET_DIR")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        Said { done: output.status.success(), text }
+    }
+
+    /// In the plugin's folder.
+    fn plugin(&self, args: &[&str]) -> Said {
+        self.run(&self.project(), args)
+    }
+
+    /// The same, which must be done.
+    fn done(&self, args: &[&str]) -> String {
+        let said = self.plugin(args);
+        assert!(said.done, "{args:?}: {}", said.text);
+        said.text
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.project().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+}
+
+#[test]
+fn a_tenants_day() {
+    let shop = Workshop::open();
+    let desk = Desk::of(&shop);
+    let made = desk.run(desk.dir.path(), &["new", "orders"]);
+    assert!(made.done, "{}", made.text);
+    let again = desk.run(desk.dir.path(), &["new", "orders"]);
+    assert!(!again.done && again.text.contains("not empty"), "{}", again.text);
+
+    // What was made builds and holds.
+    assert!(desk.done(&["test"]).contains("2 fixtures hold"));
+    let inspected = desk.done(&["inspect"]);
+    assert!(inspected.contains("hooks     on-request\n") && inspected.contains("sluis:plugin/types"), "{inspected}");
+
+    // A mistake is told where it is: in the decision, and in the source.
+    desk.edit("fixtures/no-total.yaml", "/total", "/sum");
+    let wrong = desk.plugin(&["test"]);
+    assert!(!wrong.done, "{}", wrong.text);
+    assert!(wrong.text.contains("pointer: expected /sum, got /total"), "{}", wrong.text);
+    desk.edit("fixtures/no-total.yaml", "/sum", "/total");
+    desk.edit(
+        "src/lib.rs",
+        "let order: Order<'_> = parse(body)?;",
+        "let order: Order<'_> = parse(body)?;\n    assert!(body.len() > 1_000, \"an order this small\");",
+    );
+    let trapped = desk.plugin(&["test"]);
+    assert!(!trapped.done && trapped.text.contains("2 of 2 fixtures failed"), "{}", trapped.text);
+    assert!(trapped.text.contains("an order this small"), "{}", trapped.text);
+    assert!(trapped.text.contains("src/lib.rs:"), "the place in the source: {}", trapped.text);
+    desk.edit("src/lib.rs", "\n    assert!(body.len() > 1_000, \"an order this small\");", "");
+
+    // Pushed, deployed, serving.
+    desk.done(&["test"]);
+    assert!(desk.done(&["push", "--tenant", "acme"]).contains("orders 0.1.0 kept"));
+    assert!(desk.done(&["push", "--tenant", "acme"]).contains("was there already"));
+    assert!(desk.done(&["deploy", "--tenant", "acme"]).contains("0.1.0 serves"));
+    let post = || {
+        let bearer = shop.issuer.bearer("acme");
+        let order = b"{\"number\":\"A-1\",\"total\":\"2.50\"}";
+        shop.gateway.call("POST", "/v1/orders", &[("Authorization", &bearer)], order)
+    };
+    let answer = post();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{\"reference\":\"A-1\",\"amount\":2.50}"));
+
+    // A bad version rolls itself back.
+    desk.edit("plugin.yaml", "0.1.0", "0.2.0");
+    desk.edit("src/lib.rs", "Ok(document) =>", "Ok(document) if document.reference.len() < 2 =>");
+    desk.edit(
+        "src/lib.rs",
+        "        Err(invalid)",
+        "        Ok(_) => panic!(\"not thought of\"),\n        Err(invalid)",
+    );
+    desk.done(&["build"]);
+    desk.done(&["push", "--tenant", "acme"]);
+    let tried = desk.done(&["deploy", "--tenant", "acme", "--canary", "50", "-m", "shorter"]);
+    assert!(tried.contains("0.1.0 serves, 0.2.0 on trial (canary 50 %)"), "{tried}");
+    eventually("the trial is over", Duration::from_secs(30), || {
+        post();
+        (!desk.done(&["status", "--tenant", "acme"]).contains("on trial")).then_some(())
+    });
+    for _ in 0..10 {
+        assert_eq!(post().status, 200);
+    }
+    let audit = desk.done(&["audit", "--tenant", "acme"]);
+    assert!(audit.contains("dev-1  shorter"), "{audit}");
+    // Whichever of the two came first.
+    assert!(audit.contains("gateway  faults") || audit.contains("gateway  0.2.0 failed too often"), "{audit}");
+}
+
+#[test]
+fn commands_say_what_is_missing_and_what_to_do() {
+    let desk = Desk::new();
+    let here = desk.dir.path();
+    let said = desk.run(here, &["test"]);
+    assert!(!said.done && said.text.contains("sluis plugin new NAME"), "{}", said.text);
+    let said = desk.run(here, &["new", "Orders_1"]);
+    assert!(!said.done && said.text.contains("lower-case letters"), "{}", said.text);
+    std::fs::write(here.join("plugin.yaml"), "name: orders\nversion: one\nlanguage: rust\n").unwrap();
+    let said = desk.run(here, &["build"]);
+    assert!(!said.done && said.text.contains("plugin.yaml") && said.text.contains("version"), "{}", said.text);
+    std::fs::write(here.join("plugin.yaml"), "name: orders\nversion: 1.0.0\nlanguage: rust\n").unwrap();
+    std::fs::create_dir(here.join("dist")).unwrap();
+    std::fs::write(here.join("dist/orders.wasm"), example("tester")).unwrap();
+    std::fs::create_dir(here.join("fixtures")).unwrap();
+    std::fs::write(here.join("fixtures/a.yaml"), "expect: { forward: {} }\n").unwrap();
+    let said = desk.run(here, &["test", "--no-build"]);
+    assert!(!said.done && said.text.contains("one of `request` and `answer`"), "{}", said.text);
+    let said = desk.run(here, &["push", "--tenant", "acme", "--token", "x", "--admin", "http://127.0.0.1:1"]);
+    assert!(!said.done && said.text.contains("nothing listens on 127.0.0.1:1"), "{}", said.text);
+    let said = Command::new(env!("CARGO_BIN_EXE_sluis"))
+        .args(["plugin", "push", "--tenant", "acme"])
+        .current_dir(here)
+        .env_remove("SLUIS_TOKEN")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("--token"), "{said:?}");
+    let mut foreign = example("tester");
+    let name = b"sluis:plugin/kv@1.0.0";
+    for at in 0..foreign.len() - name.len() {
+        if foreign[at..].starts_with(name) {
+            foreign[at..][..name.len()].copy_from_slice(b"wasi:http/types@0.2.6");
+        }
+    }
+    std::fs::write(here.join("foreign.wasm"), foreign).unwrap();
+    let said = desk.run(here, &["inspect", "foreign.wasm"]);
+    assert!(!said.done && said.text.contains("capability `http-client`"), "{}", said.text);
+}
+
+#[test]
+fn fixtures_stand_in_for_state_and_other_systems() {
+    let desk = Desk::new();
+    let here = desk.dir.path();
+    std::fs::write(here.join("plugin.yaml"), "name: tester\nversion: 1.0.0\nlanguage: rust\n").unwrap();
+    for dir in ["dist", "fixtures"] {
+        std::fs::create_dir(here.join(dir)).unwrap();
+    }
+    std::fs::write(here.join("dist/tester.wasm"), example("tester")).unwrap();
+    let fixture = |name: &str, text: &str| std::fs::write(here.join("fixtures").join(name), text).unwrap();
+    fixture(
+        "kv.yaml",
+        "request: { path: /kv/add/n/2 }\nkv: { n: \"40\" }\nexpect: { respond: { status: 200, body: { text: \"42\" } } }\n",
+    );
+    fixture(
+        "config.yaml",
+        "request: { path: /config/greeting }\nconfig: { greeting: hello }\nexpect: { respond: { body: { text: hello } } }\n",
+    );
+    fixture(
+        "http.yaml",
+        "request: { path: /, headers: { x-tester: \"/http/PUT/https://api.example/a\" } }\nhttp:\n  - { method: PUT, url: \"https://api.example/a\", status: 201, body: { text: made } }\nexpect: { respond: { status: 201, body: { text: made } } }\n",
+    );
+    fixture(
+        "fault.yaml",
+        "request: { path: /, headers: { x-tester: \"/http/GET/https://api.example/\" } }\nhttp: [{ url: \"https://api.example/\", fault: timeout }]\nexpect: { respond: { status: 502, body: { text: timeout } } }\n",
+    );
+    fixture("trap.yaml", "request: { path: /trap }\nexpect: { fault: trap }\n");
+    fixture("spin.yaml", "request: { path: /spin }\nexpect: { fault: cpu }\n");
+    let said = desk.run(here, &["test", "--no-build"]);
+    assert!(said.done && said.text.contains("6 fixtures hold"), "{}", said.text);
+    fixture(
+        "unsent.yaml",
+        "request: { path: /echo }\nhttp: [{ url: \"https://api.example/\" }]\nexpect: { forward: {} }\n",
+    );
+    fixture(
+        "unexpected.yaml",
+        "request: { path: /, headers: { x-tester: \"/http/GET/https://b.example/\" } }\nexpect: { respond: {} }\n",
+    );
+    fixture("calls.yaml", "request: { path: /host-calls/20 }\nlimits: { host_calls: 10 }\nexpect: { forward: {} }\n");
+    let said = desk.run(here, &["test", "--no-build", "un", "calls"]);
+    for told in [
+        "http: GET https://api.example/ was not sent",
+        "http: GET https://b.example/ was not expected here",
+        "limits.host_calls: 20, at most 10",
+        "3 of 3 fixtures failed",
+    ] {
+        assert!(!said.done && said.text.contains(told), "{told}: {}", said.text);
+    }
+}
