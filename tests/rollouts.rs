@@ -212,3 +212,58 @@ fn versions_change_under_load_without_a_failed_request() {
         assert!(seen.iter().any(|seen| seen.contains_key(name)), "{name} was never seen");
     }
 }
+
+#[test]
+fn a_slot_says_what_becomes_of_a_request_whose_plugin_fails() {
+    let bypass = Workshop::open_with("", ", on_error: { orders: bypass }");
+    bypass.kept("1.0.0", &example("tester"));
+    bypass.deploy("1.0.0");
+    for directive in ["/trap", "/lie/status", "/spin"] {
+        let answer = bypass.post("acme", "/", directive);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "{directive}: it went on unchanged");
+    }
+    assert_eq!(bypass.upstream.got().len(), 3);
+    assert_eq!(bypass.post("acme", "/", "/refuse/422").status, 422, "a refusal is a decision");
+    assert_eq!(bypass.gateway.metric("sluis_plugin_faults_total{kind=\"trap\",tenant=\"acme\"}"), 1.0);
+
+    let previous = Workshop::open_with("", ", on_error: { orders: previous }");
+    previous.kept("1.0.0", &example("tester"));
+    previous.deploy("1.0.0");
+    assert_eq!(previous.post("acme", BROKEN, "/trap").status, 500, "nothing served before");
+    previous.kept("2.0.0", &example("panics"));
+    previous.deploy("2.0.0");
+    let answer = previous.post("acme", BROKEN, "/respond/218/the one before");
+    assert_eq!((answer.status, answer.text().as_str()), (218, "the one before"));
+    assert_eq!(previous.post("acme", "/echo", "/trap").status, 200, "what does not fail decides");
+}
+
+#[test]
+fn while_it_is_frozen_tenants_change_nothing_but_back() {
+    let shop = two_versions();
+    shop.deploy("1.1.0");
+    let config = shop.gateway.dir().join("gateway.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("component_bytes: 8MiB", "component_bytes: 8MiB, frozen: end of the year"))
+        .unwrap();
+    eventually("the new plan is in force", Duration::from_secs(20), || {
+        (shop.gateway.metric("sluis_config_generation") >= 2.0).then_some(())
+    });
+    shop.kept("1.2.0", &tester("third1"));
+    for (action, order) in [
+        ("deploy", json!({ "version": "1.2.0" })),
+        ("deploy", json!({ "version": "1.2.0", "trial": { "canary": 1 } })),
+        ("promote", json!({})),
+    ] {
+        let answer = shop.order(action, &order);
+        assert_eq!((answer.status, answer.problem().as_str()), (423, "frozen"), "{action}");
+        assert_eq!(answer.json()["detail"], "end of the year");
+    }
+    assert_eq!(shop.who(), "second");
+    assert_eq!(shop.order("rollback", &json!({})).status, 200);
+    assert_eq!(shop.who(), "first1");
+    let operator = shop.issuer.bearer_of("op-1", "none", "gateway:operate");
+    let path = "/v1/tenants/acme/plugins/orders/deploy";
+    let answer = call(shop.gateway.admin, "POST", path, &[("Authorization", &operator)], b"{\"version\":\"1.2.0\"}");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(shop.who(), "third1");
+}

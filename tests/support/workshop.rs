@@ -19,10 +19,15 @@ pub struct Workshop {
 
 impl Workshop {
     pub fn open() -> Self {
+        Self::open_with("", "")
+    }
+
+    /// The same with more settings of plugins, and of acme's.
+    pub fn open_with(plugins: &str, acme: &str) -> Self {
         let issuer = Issuer::start();
         let upstream = Upstream::start(|got| ok(&got.body));
         let gateway = Gateway::start_with_uploads(&format!(
-            "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: nothing, cpu: 100ms, wall: 5s, component_bytes: 8MiB }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: orders }}, grants: [log, config, clock, metrics, kv, http-client] }}\n  - {{ id: globex, plugins: {{ orders: orders }}, grants: [log] }}\n",
+            "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: nothing, cpu: 100ms, wall: 5s, component_bytes: 8MiB{plugins} }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: orders }}, grants: [log, config, clock, metrics, kv, http-client]{acme} }}\n  - {{ id: globex, plugins: {{ orders: orders }}, grants: [log] }}\n",
             issuer.yaml(""),
             upstream.url(),
         ));

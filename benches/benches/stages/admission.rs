@@ -47,7 +47,7 @@ async fn ask<'g>(
     headers: &HeaderMap,
 ) -> Result<Admitted<'g>, Refusal> {
     let head = Head { host: Some("api.test"), path, method, headers };
-    admit(app, generation, head, &mut Learnt::default()).await
+    admit(app, generation, head, app.clock.now(), &mut Learnt::default()).await
 }
 
 fn headers(token: &str) -> HeaderMap {

@@ -58,11 +58,12 @@ pub struct Learnt {
     pub tenant: Option<Arc<TenantState>>,
 }
 
-/// The list.
+/// The list. `now` is the moment at which the request began, in monotonic nanoseconds.
 pub async fn admit<'g>(
     app: &App,
     generation: &'g Generation,
     head: Head<'_>,
+    now: u64,
     learnt: &mut Learnt,
 ) -> Result<Admitted<'g>, Refusal> {
     // 1 Route: a look-up in memory decides most of what strangers try.
@@ -76,7 +77,6 @@ pub async fn admit<'g>(
     learnt.tenant.clone_from(&tenant);
 
     // 3 Permits: from here on the request costs its tenant's share, and nobody else's.
-    let now = app.clock.now();
     let mut permits = [None, None];
     if let Some(tenant) = &tenant {
         tenant.rate.try_acquire(now).map_err(Refusal::RateLimited)?;

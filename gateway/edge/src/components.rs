@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sluis_ledger::{PluginId, Registry, RegistryError};
-use sluis_model::plan::{Plan, Tenant};
+use sluis_model::plan::{OnError, Plan, Tenant};
 use sluis_model::rollout::{Rollout, Version};
 use sluis_sandbox::{LoadError, Plugin, Sandbox};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::serving::Serving;
+use crate::serving::{Loaded, Serving};
 use crate::state::{Generation, LoadedPlugins};
 
 /// Plugins that are looked at at once; the sandbox compiles fewer.
@@ -124,7 +124,11 @@ impl Components {
             Some(version) => Some(self.version(tenant, name, &version).await?),
             None => None,
         };
-        Ok(Serving::versions(name, rollout, stable, candidate, before))
+        let previous = match rollout.earlier.first().filter(|_| falls_back(tenant, name)) {
+            Some(version) => Some(self.version(tenant, name, version).await?),
+            None => None,
+        };
+        Ok(Serving::versions(name, rollout, Loaded { stable, previous, candidate }, before))
     }
 
     /// Loads an uploaded version, with the grants that the tenant has now.
@@ -135,6 +139,12 @@ impl Components {
         let component = self.registry.component(&kept.ok_or(RegistryError::NoSuchVersion)?.version.digest).await?;
         Ok(self.sandbox.load_bytes(&format!("{name}@{version}"), component, &tenant.grants).await?)
     }
+}
+
+/// Whether a slot that this plugin fills wants the version before to decide where it fails.
+fn falls_back(tenant: &Tenant, name: &str) -> bool {
+    let fills = |slot: &Arc<str>| tenant.plugins.get(slot).is_some_and(|plugin| **plugin == *name);
+    tenant.on_error.iter().any(|(slot, on_error)| *on_error == OnError::Previous && fills(slot))
 }
 
 fn serving_in(generation: Option<&Generation>, tenant: &str, plugin: &str) -> Option<Arc<Serving>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderMap};
 use sluis_model::fields;
 use sluis_model::hook::{
     CallFault, CheckedDecision, CheckedResponse, RequestView, ResponseView, Usage, check_decision, check_response,
@@ -141,6 +141,8 @@ pub fn visible_fields(headers: &HeaderMap) -> Vec<(&str, &str)> {
         headers
             .iter()
             .filter(|(name, _)| !fields::ends_at_gateway(name) && !fields::is_hop_by_hop(name))
+            // Framing is the gateway's own; a guest has the body.
+            .filter(|(name, _)| **name != CONTENT_LENGTH)
             .filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))),
     );
     visible

@@ -44,7 +44,8 @@ pub struct Record {
     pub http1_1: bool,
     /// Until dropped, however the request ends: a stream that is reset just drops its future.
     _in_flight: InFlight,
-    began: u64,
+    /// When its head had been read, in monotonic nanoseconds.
+    pub began: u64,
     path: String,
     route: Option<usize>,
     tenant: Option<Arc<TenantState>>,
@@ -101,6 +102,11 @@ impl Record {
     /// Which version of a plugin takes it.
     pub fn picked(&mut self, picked: Option<&Picked>) {
         self.served = picked.map(|picked| picked.serves.clone());
+    }
+
+    /// Whether a plugin takes it.
+    pub fn has_plugin(&self) -> bool {
+        self.served.is_some()
     }
 
     /// Where it is sent.

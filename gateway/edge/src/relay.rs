@@ -41,6 +41,10 @@ async fn stream(session: &mut ServerSession, mut forwarded: Forwarded, record: &
     let headers = forwarded.take_headers();
     let head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
     record.answered(head.status.as_u16());
+    if record.has_plugin() {
+        // As after a plugin's decision, see `serve`: between two calls of guests a write would wake its reader alone.
+        tokio::task::yield_now().await;
+    }
     let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
     session.write_response_header(Box::new(head)).await.map_err(|_| Failure::ClientGone)?;
     if bodiless {

@@ -245,8 +245,11 @@ impl Rollouts {
     async fn judge(&self, now: u64) {
         let generation = self.app.generation.load_full();
         for tenant in generation.tenants.values() {
-            for plugin in tenant.slots.values() {
+            for plugin in tenant.plugins() {
                 let Some((order, reason)) = verdict(plugin, now) else { continue };
+                if order == Order::Promote && generation.plan.plugins.frozen.is_some() {
+                    continue;
+                }
                 let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.name.to_string() };
                 let by = Actor { name: GATEWAY.to_owned(), reason: reason.to_owned() };
                 if let Err(error) = self.order(id, order, by).await {
@@ -269,5 +272,5 @@ fn verdict(plugin: &TenantPlugin, now: u64) -> Option<(Order, &'static str)> {
 }
 
 fn plugin_named<'a>(tenant: &'a TenantState, name: &str) -> Option<&'a Arc<TenantPlugin>> {
-    tenant.slots.values().find(|plugin| *plugin.name == *name)
+    tenant.plugins().find(|plugin| *plugin.name == *name)
 }

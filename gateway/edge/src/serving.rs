@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use sluis_model::plan::OnError;
 use sluis_model::rollout::{
     Candidate, Pick, QUARANTINE_FAULTS, QUARANTINE_WINDOW_MS, Record as Tally, Rollout, Version,
 };
@@ -14,6 +15,15 @@ use sluis_sandbox::Plugin;
 /// Every call takes the next of these numbers; 61 and 100 have no divisor in common, so that a hundred calls in a row
 /// hit each percent once, and a canary's calls are spread among them.
 const STRIDE: u64 = 61;
+
+/// A slot of a tenant.
+#[derive(Debug)]
+pub struct Slot {
+    /// What fills it.
+    pub plugin: Arc<TenantPlugin>,
+    /// What becomes of a request where that gives no decision.
+    pub on_error: OnError,
+}
 
 /// A tenant's plugin, as its slots name it.
 #[derive(Debug)]
@@ -108,8 +118,21 @@ impl Served {
 pub struct Serving {
     rollout: Rollout,
     stable: Arc<Served>,
+    /// Stable before; loaded only where a slot falls back to it.
+    previous: Option<Arc<Served>>,
     candidate: Option<Trial>,
     dice: AtomicU64,
+}
+
+/// The components of a rollout.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Serves whatever the candidate does not.
+    pub stable: Arc<Plugin>,
+    /// Stable before, where a slot falls back to it.
+    pub previous: Option<Arc<Plugin>>,
+    /// On trial.
+    pub candidate: Option<Arc<Plugin>>,
 }
 
 /// A candidate, and what the stable version had done when its trial began.
@@ -126,6 +149,8 @@ pub struct Picked {
     pub serves: Arc<Served>,
     /// Its word is compared.
     pub shadow: Option<Arc<Served>>,
+    /// Decides where the first one fails and the slot wants that.
+    pub fallback: Option<Arc<Served>>,
 }
 
 impl Picked {
@@ -141,19 +166,15 @@ impl Serving {
         Arc::new(Serving {
             rollout: Rollout::default(),
             stable: Served::new(name, plugin, None),
+            previous: None,
             candidate: None,
             dice: AtomicU64::new(0),
         })
     }
 
     /// The versions of a rollout. What stays in use from `before` keeps its account.
-    pub fn versions(
-        name: &Arc<str>,
-        rollout: Rollout,
-        stable: Arc<Plugin>,
-        candidate: Option<Arc<Plugin>>,
-        before: Option<&Serving>,
-    ) -> Arc<Self> {
+    pub fn versions(name: &Arc<str>, rollout: Rollout, loaded: Loaded, before: Option<&Serving>) -> Arc<Self> {
+        let Loaded { stable, previous, candidate } = loaded;
         let same_trial = before.is_some_and(|before| before.rollout.candidate == rollout.candidate);
         let stable = kept(before, &stable, rollout.stable.as_ref()).unwrap_or_else(|| {
             let version = rollout.stable.clone();
@@ -167,18 +188,19 @@ impl Serving {
                 None => Trial { served: Served::new(name, plugin, version.cloned()), stable_before: stable.tally() },
             }
         });
-        Arc::new(Serving { rollout, stable, candidate, dice: AtomicU64::new(0) })
+        let previous = previous.map(|plugin| Served::new(name, plugin, rollout.earlier.first().cloned()));
+        Arc::new(Serving { rollout, stable, previous, candidate, dice: AtomicU64::new(0) })
     }
 
     /// Who takes the next request.
     pub fn pick(&self) -> Picked {
-        let alone = || Picked { serves: self.stable.clone(), shadow: None };
+        let alone = || Picked { serves: self.stable.clone(), shadow: None, fallback: self.previous.clone() };
         let Some(trial) = &self.candidate else { return alone() };
         let dice = self.dice.fetch_add(STRIDE, Ordering::Relaxed);
         let Some(Pick { serves, shadow }) = self.rollout.pick(dice) else { return alone() };
         match (Some(serves) == trial.served.version.as_ref(), shadow) {
-            (true, _) => Picked { serves: trial.served.clone(), shadow: None },
-            (false, Some(_)) => Picked { serves: self.stable.clone(), shadow: Some(trial.served.clone()) },
+            (true, _) => Picked { serves: trial.served.clone(), shadow: None, fallback: Some(self.stable.clone()) },
+            (false, Some(_)) => Picked { shadow: Some(trial.served.clone()), ..alone() },
             (false, None) => alone(),
         }
     }

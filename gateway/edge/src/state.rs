@@ -17,7 +17,7 @@ use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
 use crate::rollouts::{TENANT_UPLOADS, Trouble};
-use crate::serving::{Serving, TenantPlugin};
+use crate::serving::{Serving, Slot, TenantPlugin};
 use crate::tokens::{TokenCache, Tokens};
 use crate::upstream::{UpstreamError, UpstreamState};
 
@@ -111,7 +111,7 @@ pub struct TenantState {
     /// Uploads of plugins at once.
     pub uploads: Arc<Permits>,
     /// Its plugins by slot.
-    pub slots: HashMap<Arc<str>, Arc<TenantPlugin>>,
+    pub slots: HashMap<Arc<str>, Slot>,
     /// What its plugins may see of it.
     pub scope: Arc<Scope>,
     /// The same without anything that acts on the world, for versions whose word is only compared.
@@ -174,7 +174,7 @@ impl TenantState {
     /// Its plugins, each once.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<TenantPlugin>> {
         let mut seen = HashSet::new();
-        self.slots.values().filter(move |plugin| seen.insert(plugin.name.clone()))
+        self.slots.values().map(|slot| &slot.plugin).filter(move |plugin| seen.insert(plugin.name.clone()))
     }
 
     fn build(
@@ -206,7 +206,8 @@ impl TenantState {
                 let serving = plugins.get(&(tenant.id.clone(), name.clone())).cloned();
                 Arc::new(TenantPlugin { name: name.clone(), serving: serving.into() })
             });
-            slots.insert(slot.clone(), plugin.clone());
+            let on_error = tenant.on_error.get(slot).copied().unwrap_or_default();
+            slots.insert(slot.clone(), Slot { plugin: plugin.clone(), on_error });
         }
         let shadow_scope = Scope {
             tenant: tenant.id.clone(),

@@ -390,6 +390,8 @@ pub struct Tenant {
     pub id: Arc<str>,
     /// Component file name (without `.wasm`) by slot.
     pub plugins: HashMap<Arc<str>, Arc<str>>,
+    /// What becomes of a request whose plugin gives no decision, by slot; [`OnError::Fail`] where a slot is not there.
+    pub on_error: HashMap<Arc<str>, OnError>,
     /// Capabilities granted, by interface name.
     pub grants: Vec<Grant>,
     /// What the capability `config` answers: settings and secrets alike.
@@ -400,6 +402,18 @@ pub struct Tenant {
     pub metrics: Arc<[Arc<str>]>,
     /// Its share of the house.
     pub limits: TenantLimits,
+}
+
+/// What becomes of a request whose plugin traps, exhausts a budget or answers nonsense.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It is refused.
+    #[default]
+    Fail,
+    /// It goes on as if there were no plugin.
+    Bypass,
+    /// The version that served before decides; of a version on trial, the one that serves.
+    Previous,
 }
 
 /// A capability that a tenant's plugin may import; the word is the WIT interface's name.
@@ -460,6 +474,8 @@ pub struct Plugins {
     pub instances: u32,
     /// Each call.
     pub call: CallLimits,
+    /// Tenants may not change what serves.
+    pub frozen: Option<Arc<str>>,
 }
 
 /// What one plugin call may use.

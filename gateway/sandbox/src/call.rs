@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use sluis_model::hook::{Budget, CallFault, Usage};
 use sluis_model::plan::CallLimits;
@@ -68,15 +69,19 @@ async fn bounded<R>(
     let result = {
         let mut work = pin!(work(&mut store));
         // The clock stands still between polls, and goes on past the last one until the store is gone.
-        let metered = poll_fn(|cx| {
+        let mut metered = pin!(poll_fn(|cx| {
             cpu.start();
             let poll = work.as_mut().poll(cx);
             if poll.is_pending() {
                 cpu.stop();
             }
             poll
-        });
-        tokio::time::timeout(limits.wall, metered).await
+        }));
+        // Most calls end at their first poll; only what goes on needs a timer.
+        match poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
+            Poll::Ready(result) => Ok(result),
+            Poll::Pending => tokio::time::timeout(limits.wall.saturating_sub(cpu.age()), metered).await,
+        }
     };
     cpu.start();
     let result = match result {

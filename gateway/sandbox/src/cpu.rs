@@ -62,6 +62,11 @@ impl CpuClock {
         self.used()
     }
 
+    /// Time since it was made, whoever had the CPU.
+    pub(crate) fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Time used, the running poll included; asked on the thread that polls.
     pub(crate) fn used(&self) -> Duration {
         let used = self.used.load(Ordering::Relaxed);

@@ -39,6 +39,11 @@ impl Caller {
         self.generation.tenants.get(id).filter(|_| seen).ok_or_else(|| Problem::not_found("tenant"))
     }
 
+    /// Whether every tenant's plugins are theirs to change.
+    pub fn operates(&self) -> bool {
+        matches!(self.reach, Reach::Everything)
+    }
+
     /// As who an action goes into the audit.
     pub fn actor(&self, reason: Option<&str>) -> Actor {
         let reason = reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON).collect();

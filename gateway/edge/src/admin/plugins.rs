@@ -40,7 +40,7 @@ pub async fn list(State(app): App, caller: Caller, Path(tenant): Path<String>) -
     let tenant = caller.tenant(&tenant)?;
     let rollouts = app.components.registry.rollouts().await?;
     let deployed = rollouts.into_iter().filter(|(id, _)| *id.tenant == *tenant.tenant.id).map(|(id, _)| id.name);
-    let mut names: Vec<String> = tenant.slots.values().map(|plugin| plugin.name.to_string()).chain(deployed).collect();
+    let mut names: Vec<String> = tenant.plugins().map(|plugin| plugin.name.to_string()).chain(deployed).collect();
     names.sort_unstable();
     names.dedup();
     let mut views = Vec::with_capacity(names.len());
@@ -114,7 +114,7 @@ pub async fn remove(
 /// Lets a version serve: all requests at once, or on trial.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/plugins/{plugin}/deploy", tag = "plugins",
     request_body = Deploy,
-    responses((status = 200, body = RolloutView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = RolloutView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 423, body = Problem)))]
 pub async fn deploy(
     State(app): App,
     caller: Caller,
@@ -141,7 +141,7 @@ pub async fn deploy(
 
 /// Ends the trial: the candidate serves all requests.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/plugins/{plugin}/promote", tag = "plugins", request_body = Reason,
-    responses((status = 200, body = RolloutView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = RolloutView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 423, body = Problem)))]
 pub async fn promote(
     State(app): App,
     caller: Caller,
@@ -254,6 +254,10 @@ async fn follow(
     reason: Option<&str>,
 ) -> Result<Json<RolloutView>, Problem> {
     let id = id(caller.tenant(tenant)?, plugin)?;
+    let goes_back = matches!(order, Order::RollBack(_) | Order::Abandon);
+    if let Some(reason) = caller.generation.plan.plugins.frozen.as_ref().filter(|_| !goes_back && !caller.operates()) {
+        return Err(Problem::frozen(reason));
+    }
     Ok(Json(app.order(id, order, caller.actor(reason)).await?.into()))
 }
 
@@ -271,10 +275,10 @@ fn parsed(version: &str) -> Result<Version, Problem> {
 async fn view(app: &Rollouts, tenant: &TenantState, name: String) -> Result<PluginView, Problem> {
     let id = PluginId { tenant: tenant.tenant.id.to_string(), name: name.clone() };
     let registry = &app.components.registry;
-    let filled = tenant.slots.iter().filter(|(_, plugin)| *plugin.name == *name);
+    let filled = tenant.slots.iter().filter(|(_, slot)| *slot.plugin.name == *name);
     let mut slots: Vec<String> = filled.clone().map(|(slot, _)| slot.to_string()).collect();
     slots.sort_unstable();
-    let serving = filled.clone().find_map(|(_, plugin)| plugin.serving.load_full());
+    let serving = filled.clone().find_map(|(_, slot)| slot.plugin.serving.load_full());
     let trial = serving.and_then(|serving| {
         let (_, candidate, stable) = serving.trial()?;
         Some(TrialView { candidate: candidate.into(), stable: stable.into() })

@@ -68,6 +68,11 @@ impl Problem {
         Problem::new(403, "uploads-disabled", "Nobody may change plugins here").detail("`admin.auth` is not configured")
     }
 
+    /// The operator wants nothing changed now.
+    pub fn frozen(reason: &str) -> Self {
+        Problem::new(423, "frozen", "What serves may not be changed now").detail(reason)
+    }
+
     fn rejected(status: u16, error: &LoadError) -> Self {
         let problem = Problem::new(status, "plugin-rejected", "The component was rejected").detail(error);
         Problem { code: Some(error.code()), ..problem }

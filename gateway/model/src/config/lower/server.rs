@@ -109,6 +109,7 @@ impl Check<'_> {
             compile_memory: written.compile_memory.u64(),
             instances: written.instances.u32(),
             call: call_limits(written),
+            frozen: written.frozen.as_ref().map(|reason| reason.arc()),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::tree::at;
 use super::super::written::{self, Written};
 use super::Check;
 use crate::http_client::{AllowedOrigin, Origin};
-use crate::plan::{self, Grant, TenantLimits};
+use crate::plan::{self, Grant, OnError, TenantLimits};
 
 /// Counters of a tenant's own: each is a series of the metrics.
 const MAX_COUNTERS: usize = 100;
@@ -28,6 +28,10 @@ impl Check<'_> {
                 if tenant.metrics[..j].contains(name) {
                     self.error(&at!["tenants", i, "metrics", j], "this counter is there already");
                 }
+            }
+            for slot in tenant.on_error.keys().filter(|slot| !tenant.plugins.contains_key(*slot)) {
+                let message = "this tenant has no plugin in this slot";
+                self.error_of_key(&at!["tenants", i, "on_error", &**slot], message, None);
             }
             if tenant.limits.queue_bytes.u64() > written.ledger.max_bytes.u64() && self.is_written(i) {
                 self.error(&at!["tenants", i, "limits", "queue_bytes"], "must not be more than `ledger.max_bytes`");
@@ -72,6 +76,18 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
     plan::Tenant {
         id: written.id.arc(),
         plugins: written.plugins.iter().map(|(slot, component)| (slot.arc(), component.arc())).collect(),
+        on_error: written
+            .on_error
+            .iter()
+            .map(|(slot, on_error)| {
+                let on_error = match on_error {
+                    written::OnError::Fail => OnError::Fail,
+                    written::OnError::Bypass => OnError::Bypass,
+                    written::OnError::Previous => OnError::Previous,
+                };
+                (slot.arc(), on_error)
+            })
+            .collect(),
         grants: grants
             .into_values()
             .map(|grant| match grant {

@@ -215,6 +215,9 @@ pub struct Plugins {
     /// Bytes kept of one log line.
     #[serde(default)]
     pub log_line_bytes: Size<16, { kib(64) }, { kib(1) }>,
+    /// While this says why, tenants may upload and roll back, but change nothing else of what serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Label>,
 }
 
 impl Plugins {
@@ -238,6 +241,7 @@ impl Default for Plugins {
             compile_memory: Size::default(),
             log_lines: Count::default(),
             log_line_bytes: Size::default(),
+            frozen: None,
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Tenant {
     /// Its component (a file in `plugins.dir`, without `.wasm`) for each slot.
     #[serde(default)]
     pub plugins: BTreeMap<Name, Name>,
+    /// What becomes of a request whose plugin traps, exhausts a budget or answers nonsense, by slot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on_error: BTreeMap<Name, OnError>,
     /// Capabilities that its plugins may use.
     #[serde(default)]
     pub grants: Vec<Grant>,
@@ -32,6 +35,18 @@ pub struct Tenant {
     /// Its share.
     #[serde(default)]
     pub limits: TenantLimits,
+}
+
+/// What becomes of a request whose plugin gives no decision.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// It is refused.
+    Fail,
+    /// It goes on as if there were no plugin.
+    Bypass,
+    /// The version that served before decides.
+    Previous,
 }
 
 /// A system that a tenant's plugins may ask.
