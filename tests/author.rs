@@ -131,6 +131,11 @@ fn a_tenants_day() {
     for _ in 0..10 {
         assert_eq!(post().status, 200);
     }
+    let logs = desk.done(&["logs", "--tenant", "acme"]);
+    assert!(
+        logs.contains("orders@0.2.0  fault") && logs.contains("not thought of") && logs.contains("src/lib.rs:"),
+        "{logs}"
+    );
     let audit = desk.done(&["audit", "--tenant", "acme"]);
     assert!(audit.contains("dev-1  shorter"), "{audit}");
     // Whichever of the two came first.

@@ -64,6 +64,7 @@ fn only_who_may_sees_and_changes_a_tenants_plugins() {
         ("GET", "/v1/tenants/acme/plugins/orders"),
         ("POST", "/v1/tenants/acme/plugins/orders/rollback"),
         ("GET", "/v1/tenants/acme/audit"),
+        ("GET", "/v1/tenants/acme/logs"),
         ("GET", "/v1/tenants/nobody/plugins"),
     ] {
         let answer = shop.admin("globex", method, path, b"");
@@ -285,6 +286,7 @@ fn the_interface_describes_itself() {
         "/v1/tenants/{tenant}/plugins/{plugin}/rollback",
         "/v1/tenants/{tenant}/plugins/{plugin}/release",
         "/v1/tenants/{tenant}/audit",
+        "/v1/tenants/{tenant}/logs",
     ] {
         assert!(paths.contains_key(path), "{path}");
     }

@@ -45,6 +45,7 @@ enum Command {
     Release(remote::Release),
     Status(remote::Status),
     Audit(remote::Audit),
+    Logs(remote::Logs),
 }
 
 /// Why a command did not do what it is for.
@@ -145,6 +146,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Command::Release(args) => remote::release(&args).await,
             Command::Status(args) => remote::status(&args).await,
             Command::Audit(args) => remote::audit(&args).await,
+            Command::Logs(args) => remote::logs(&args).await,
         }
     })
 }

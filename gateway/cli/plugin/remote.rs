@@ -1,6 +1,7 @@
 //! What is asked of a running gateway: push, deploy, roll back, look.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Method;
@@ -12,6 +13,9 @@ use super::PluginError;
 use super::project::{Folder, Project};
 use crate::client::{Call, Client, Reply};
 use crate::failure::Failure;
+
+/// How often a log that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Which gateway, whose plugin, and who asks.
 #[derive(Debug, clap::Args)]
@@ -111,6 +115,16 @@ pub struct Audit {
     target: Target,
 }
 
+/// Say what the tenant's plugins logged last, and why they failed
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    #[command(flatten)]
+    target: Target,
+    /// Go on until interrupted
+    #[arg(long, short)]
+    follow: bool,
+}
+
 /// Uploads.
 pub async fn push(args: &Push) -> Result<(), Failure> {
     let project = Project::open(&args.target.folder.dir)?;
@@ -196,13 +210,34 @@ pub async fn audit(args: &Audit) -> Result<(), Failure> {
     let url = format!("{}/audit", args.target.tenant());
     let entries = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
     for entry in entries.as_array().into_iter().flatten() {
-        let at = entry["at"].as_i64().and_then(|ms| time::OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
-        let at = at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+        let at = moment(&entry["at"]);
         let [plugin, action, version, actor, reason] =
             ["plugin", "action", "version", "actor", "reason"].map(|field| text(entry, field));
         crate::say(&format!("{at}  {plugin}  {action:<10} {version:<8} {actor}  {reason}"))?;
     }
     Ok(())
+}
+
+/// Says what was logged.
+pub async fn logs(args: &Logs) -> Result<(), Failure> {
+    let mut last = 0;
+    let mut every = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+        let url = format!("{}/logs?after={last}", args.target.tenant());
+        let lines = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
+        for line in lines.as_array().into_iter().flatten() {
+            last = line["seq"].as_u64().unwrap_or(last).max(last);
+            let [plugin, level, id, message] = ["plugin", "level", "correlation_id", "message"].map(|f| text(line, f));
+            crate::say(&format!("{}  {plugin}  {level:<5}  {message}  ({id})", moment(&line["at"])))?;
+        }
+        if !args.follow {
+            return Ok(());
+        }
+    }
 }
 
 impl Target {
@@ -250,6 +285,12 @@ fn say_rollout(rollout: &Value) -> std::io::Result<()> {
         true => Ok(()),
         false => crate::say(&format!("in quarantine: {}", quarantined.join(", "))),
     }
+}
+
+/// Milliseconds since the epoch, for people.
+fn moment(ms: &Value) -> String {
+    let at = ms.as_i64().and_then(|ms| time::OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

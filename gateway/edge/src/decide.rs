@@ -84,6 +84,7 @@ pub fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, l
         tenant.metrics.log_dropped.inc_by(u64::from(usage.log_lines_dropped));
     }
     for line in logs {
+        tenant.log.push(Clock::unix_millis(), &plugin.name, line.level.label(), correlation_id, &line.message);
         tracing::info!(
             target: "sluis::plugin",
             tenant = &*tenant.tenant.id,
@@ -115,6 +116,7 @@ fn refuse(app: &App, asked: Asked<'_>, correlation_id: &str, fault: &CallFault) 
         reason = fault.reason(),
         "plugin gave no decision"
     );
+    tenant.log.push(Clock::unix_millis(), &picked.serves.plugin.name, "fault", correlation_id, fault.reason());
     // That no slot was free is no fault of the component's.
     if !matches!(fault, CallFault::Capacity) {
         faulted(app, tenant, &picked.serves);

@@ -30,6 +30,7 @@ pub mod server;
 pub mod serving;
 pub mod shadow;
 pub mod state;
+pub mod tenant_log;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;

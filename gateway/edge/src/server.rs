@@ -404,9 +404,10 @@ fn runtime(name: &'static str, threads: usize) -> Result<tokio::runtime::Runtime
         .worker_threads(threads)
         .thread_name(name)
         .enable_all()
-        // Looks for input after so many tasks, however much else is ready; tokio's 61 are a long time where tasks run
-        // guests.
-        .event_interval(16)
+        // Looks for input, and lets those go on who let others go first, after so many tasks, however much else is
+        // ready. More of them write together the larger this is (2 % less CPU a request than at 16); at tokio's 61 a
+        // neighbour of a spinning guest waits for it.
+        .event_interval(32)
         .build()
         .map_err(StartError::Threads)
 }

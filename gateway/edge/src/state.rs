@@ -18,6 +18,7 @@ use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
 use crate::rollouts::{TENANT_UPLOADS, Trouble};
 use crate::serving::{Serving, Slot, TenantPlugin};
+use crate::tenant_log::TenantLog;
 use crate::tokens::{TokenCache, Tokens};
 use crate::upstream::{UpstreamError, UpstreamState};
 
@@ -110,6 +111,8 @@ pub struct TenantState {
     pub plugin_calls: Arc<Permits>,
     /// Uploads of plugins at once.
     pub uploads: Arc<Permits>,
+    /// What its plugins said last.
+    pub log: Arc<TenantLog>,
     /// Its plugins by slot.
     pub slots: HashMap<Arc<str>, Slot>,
     /// What its plugins may see of it.
@@ -227,6 +230,7 @@ impl TenantState {
             in_flight,
             plugin_calls,
             uploads,
+            log: before.map(|before| before.log.clone()).unwrap_or_default(),
             slots,
             scope: Arc::new(scope),
             shadow_scope: Arc::new(shadow_scope),

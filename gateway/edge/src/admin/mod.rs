@@ -54,6 +54,7 @@ pub fn router(rollouts: Arc<Rollouts>) -> Router {
         .routes(routes!(plugins::roll_back))
         .routes(routes!(plugins::release))
         .routes(routes!(plugins::audit))
+        .routes(routes!(plugins::logs))
         .layer(DefaultBodyLimit::max(JSON))
         .with_state(rollouts)
         .split_for_parts();

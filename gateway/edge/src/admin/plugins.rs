@@ -18,7 +18,8 @@ use sluis_model::rollout::{self, Candidate, Order, Version};
 use super::caller::Caller;
 use super::problem::Problem;
 use super::views::{
-    AuditQuery, AuditView, Deploy, PluginView, Reason, Release, RollBack, RolloutView, TrialView, Uploaded, VersionView,
+    AuditQuery, AuditView, Deploy, LogQuery, LogView, PluginView, Reason, Release, RollBack, RolloutView, TrialView,
+    Uploaded, VersionView,
 };
 use crate::clock::Clock;
 use crate::rollouts::{Report, Rollouts};
@@ -201,6 +202,18 @@ pub async fn audit(
     let tenant = caller.tenant(&tenant)?;
     let entries = app.components.registry.audit(&tenant.tenant.id, query.before, AUDIT_PAGE).await?;
     Ok(Json(entries.into_iter().map(AuditView::from).collect()))
+}
+
+/// What a tenant's plugins said last: their log lines, and why they failed. Bounded, and of this process only.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/logs", tag = "plugins", params(LogQuery),
+    responses((status = 200, body = Vec<LogView>), (status = 404, body = Problem)))]
+pub async fn logs(
+    caller: Caller,
+    Path(tenant): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<Json<Vec<LogView>>, Problem> {
+    let tenant = caller.tenant(&tenant)?;
+    Ok(Json(tenant.log.after(query.after.unwrap_or(0)).into_iter().map(LogView::from).collect()))
 }
 
 /// A JSON body whose refusal is a problem; an empty body is an empty object.

@@ -7,6 +7,7 @@ use sluis_model::rollout::{Candidate, Guard, Record, Rollout, Trial, Version};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::rollouts::Report;
+use crate::tenant_log::Line;
 
 /// A component that was kept.
 #[derive(Debug, Serialize, ToSchema)]
@@ -179,6 +180,28 @@ pub struct AuditView {
     pub version: Option<String>,
 }
 
+/// A line that a plugin logged, or a fault of its.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LogView {
+    /// Goes into `after` for the lines after it.
+    pub seq: u64,
+    /// Milliseconds since the epoch.
+    pub at: u64,
+    /// With its version where it has one.
+    pub plugin: String,
+    /// `debug`, `info`, `warn`, `error` or `fault`.
+    pub level: String,
+    pub correlation_id: String,
+    pub message: String,
+}
+
+/// Which lines.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct LogQuery {
+    /// Those after this one.
+    pub after: Option<u64>,
+}
+
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct AuditQuery {
@@ -245,6 +268,20 @@ impl From<GuardView> for Guard {
     fn from(guard: GuardView) -> Self {
         let GuardView { minimum_calls, faults, error_points, slower_percent } = guard;
         Guard { minimum_calls, faults, error_points, slower_percent }
+    }
+}
+
+impl From<Line> for LogView {
+    fn from(line: Line) -> Self {
+        let Line { seq, at, plugin, level, correlation_id, message } = line;
+        LogView {
+            seq,
+            at,
+            plugin: plugin.to_string(),
+            level: level.to_owned(),
+            correlation_id: correlation_id.to_string(),
+            message,
+        }
     }
 }
 
