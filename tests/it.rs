@@ -25,6 +25,8 @@ mod queue;
 mod reload;
 /// Versions of plugins: tried, promoted, rolled back, quarantined.
 mod rollouts;
+/// Two hundred tenants: onboarded without a restart, each with what is its own.
+mod tenants;
 /// TLS and HTTP/2 on both sides.
 mod tls;
 /// Components as they come in: who may, what is refused, what is kept.
