@@ -137,7 +137,7 @@ impl Components {
         let versions = self.registry.versions(&id).await?;
         let kept = versions.iter().find(|kept| kept.version.version == *version);
         let component = self.registry.component(&kept.ok_or(RegistryError::NoSuchVersion)?.version.digest).await?;
-        Ok(self.sandbox.load_bytes(&format!("{name}@{version}"), component, &tenant.grants).await?)
+        Ok(self.sandbox.load_bytes(&format!("{name}@{version}"), component.into(), &tenant.grants).await?)
     }
 }
 

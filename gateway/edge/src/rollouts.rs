@@ -21,7 +21,7 @@ use crate::state::{App, TenantState};
 /// Uploads that are looked at at once, all tenants.
 const LOOKED_AT: usize = 2;
 /// Uploads at once, all tenants: each has a component in memory.
-const UPLOADS: usize = 16;
+const UPLOADS: usize = 8;
 /// Uploads at once of one tenant.
 pub const TENANT_UPLOADS: usize = 2;
 /// How often candidates are judged.
@@ -154,11 +154,11 @@ impl Rollouts {
         by: Actor,
     ) -> Result<(bool, Report), RolloutError> {
         let _turn = self.looked_at.acquire().await.map_err(|_| RolloutError::Overloaded)?;
-        let (name, bytes) = (format!("{plugin}@{version}"), component.to_vec());
+        let name = format!("{plugin}@{version}");
         let loaded = self
             .components
             .sandbox
-            .load_bytes(&name, bytes, &tenant.tenant.grants)
+            .load_bytes(&name, component.clone(), &tenant.tenant.grants)
             .await
             .map_err(RolloutError::Load)?;
         let report = Report::of(&loaded);
@@ -171,7 +171,7 @@ impl Rollouts {
         let TenantLimits { plugin_bytes, plugin_versions, .. } = tenant.tenant.limits;
         let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
         let registry = &self.components.registry;
-        let added = registry.add(id, new, component.to_vec(), by, (plugin_bytes, u64::from(plugin_versions))).await?;
+        let added = registry.add(id, new, component, by, (plugin_bytes, u64::from(plugin_versions))).await?;
         Ok((added, report))
     }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sluis_model::rollout::{Order, Rollout, Version};
 use tokio::sync::Mutex;
 
@@ -107,7 +108,7 @@ impl Registry {
         &self,
         plugin: PluginId,
         version: NewVersion,
-        component: Vec<u8>,
+        component: Bytes,
         by: Actor,
         (max_bytes, max_versions): (u64, u64),
     ) -> Result<bool, RegistryError> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sluis_model::hook::{Budget, CallFault};
 use sluis_model::plan::{CallLimits, Grant};
 use tokio::sync::Semaphore;
@@ -122,7 +123,7 @@ impl Sandbox {
         let name = text::escape(&file.file_stem().unwrap_or_default().to_string_lossy(), 128);
         let (path, max) = (file.to_owned(), self.settings.component_bytes);
         let bytes = blocking(move || read(&path, max)).await?;
-        self.load_bytes(&name, bytes, grants).await
+        self.load_bytes(&name, bytes.into(), grants).await
     }
 
     /// Loads a component for a tenant with `grants`. The same bytes are compiled and loaded once, whatever their name;
@@ -130,7 +131,7 @@ impl Sandbox {
     pub async fn load_bytes(
         self: &Arc<Self>,
         name: &str,
-        bytes: Vec<u8>,
+        bytes: Bytes,
         grants: &[Grant],
     ) -> Result<Arc<Plugin>, LoadError> {
         let max = self.settings.component_bytes;
@@ -151,7 +152,7 @@ impl Sandbox {
     async fn load_once(
         self: &Arc<Self>,
         digest: blake3::Hash,
-        bytes: Vec<u8>,
+        bytes: Bytes,
         surface: Surface,
     ) -> Result<Arc<Loaded>, LoadError> {
         let entry = {
@@ -181,7 +182,7 @@ impl Sandbox {
     async fn component(
         self: &Arc<Self>,
         digest: &Arc<str>,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<(Component, Option<Duration>), LoadError> {
         match self.kept(digest).await? {
             Kept::Component(component) => return Ok((component, None)),

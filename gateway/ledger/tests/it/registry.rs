@@ -35,7 +35,7 @@ async fn registry(dir: &Path) -> (Arc<Ledger>, Registry) {
 }
 
 async fn add(registry: &Registry, tenant: &str, n: u64, component: &[u8]) -> Result<bool, RegistryError> {
-    registry.add(plugin(tenant), version(n, component), component.to_vec(), by(""), ROOM).await
+    registry.add(plugin(tenant), version(n, component), component.to_vec().into(), by(""), ROOM).await
 }
 
 fn files(dir: &Path) -> usize {

@@ -86,6 +86,7 @@ fn a_candidate_is_judged_by_faults_errors_and_time() {
     let nobody = candidate.judge(record(100, 0, 0, 3_001), Record::default(), 1_000);
     assert_eq!(nobody, Verdict::Promote, "there is nothing to hold its time against");
     let shadow = Candidate { trial: Trial::Shadow(100), ..canary(2, 1) };
+    assert_eq!(shadow.judge(record(100, 0, 100, 2_000), stable, 5_000), Verdict::Wait, "it may differ");
     assert_eq!(shadow.judge(record(100, 0, 0, 2_000), stable, 5_000), Verdict::Wait);
 }
 
