@@ -32,8 +32,10 @@ pub struct Call {
     pub url: String,
     /// For `Authorization: Bearer`.
     pub token: Option<String>,
-    /// Sent as `application/json` if not empty.
+    /// Sent if not empty.
     pub body: Bytes,
+    /// Of the body; `application/json` if absent.
+    pub media_type: Option<&'static str>,
 }
 
 /// An answer, read to its end.
@@ -117,7 +119,7 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         if !call.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            request = request.header(header::CONTENT_TYPE, call.media_type.unwrap_or("application/json"));
         }
         let request = request.body(Full::from(call.body)).map_err(|error| broken(&error))?;
         let begin = Instant::now();

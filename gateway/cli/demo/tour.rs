@@ -168,6 +168,7 @@ impl Tour<'_> {
             url: format!("{base}{path}"),
             token: self.credential(case).await?,
             body: payload(case.body),
+            media_type: None,
         };
         let reply = self.client.send(call).await.map_err(|error| error.to_string())?;
         row.status = reply.status.as_u16().to_string();

@@ -262,7 +262,8 @@ impl Target {
     async fn ask(&self, method: Method, url: String, body: Bytes) -> Result<Reply, PluginError> {
         let token = Some(self.token.clone().ok_or(PluginError::NoToken)?);
         let client = Client::new(self.ca.as_deref())?;
-        let answer = client.send(Call { method, url, token, body }).await?;
+        let media_type = (method == Method::PUT).then_some("application/wasm");
+        let answer = client.send(Call { method, url, token, body, media_type }).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
