@@ -50,10 +50,12 @@ soak: plugins ## The long form of the crash test: 20 kills, 10,000 orders each
 certs: ## A throw-away CA and certificate in certs/local
 	certs/make.sh
 
-tools: ## Install what the build needs and is not there: C compiler, cmake, the pinned toolchain
+tools: ## Install what builds and tests need and is not there: C compilers, cmake, the pinned toolchain
 	@missing=; \
 	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v cmake >/dev/null || missing="$$missing cmake"; \
+	command -v clang >/dev/null || missing="$$missing clang"; \
+	command -v wasm-ld >/dev/null || missing="$$missing lld"; \
 	if [ -n "$$missing" ]; then \
 	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	    command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \

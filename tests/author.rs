@@ -143,6 +143,50 @@ fn a_tenants_day() {
 }
 
 #[test]
+fn a_plugin_in_c() {
+    let shop = Workshop::open();
+    let desk = Desk::of(&shop);
+    assert!(desk.run(desk.dir.path(), &["new", "orders", "--lang", "c"]).done);
+    assert!(desk.done(&["test"]).contains("2 fixtures hold"));
+    let inspected = desk.done(&["inspect"]);
+    assert!(inspected.contains("hooks     on-request\n") && !inspected.contains("wasi:"), "{inspected}");
+
+    desk.edit(
+        "src/plugin.c",
+        "    sluis_path(decision",
+        "    if (request->body.len == 0) {\n        sluis_panic(\"nothing was sent\");\n    }\n    sluis_path(decision",
+    );
+    let empty = "request:\n  path: /v1/orders\n  headers: { content-type: application/json }\nexpect:\n  refuse: {}\n";
+    std::fs::write(desk.project().join("fixtures/empty.yaml"), empty).unwrap();
+    let trapped = desk.plugin(&["test"]);
+    assert!(!trapped.done && trapped.text.contains("1 of 3 fixtures failed"), "{}", trapped.text);
+    assert!(trapped.text.contains("src/plugin.c:11: nothing was sent"), "{}", trapped.text);
+    desk.edit("src/plugin.c", "sluis_panic(\"nothing", "sluis_panik(\"nothing");
+    let wrong = desk.plugin(&["build"]);
+    assert!(
+        !wrong.done && wrong.text.contains("plugin.c:11") && wrong.text.contains("was not built"),
+        "{}",
+        wrong.text
+    );
+    desk.edit("src/plugin.c", "sluis_panik(\"nothing", "sluis_panic(\"nothing");
+    desk.edit("fixtures/empty.yaml", "refuse: {}", "fault: trap");
+    desk.done(&["test"]);
+
+    desk.done(&["push", "--tenant", "acme"]);
+    desk.done(&["deploy", "--tenant", "acme"]);
+    let bearer = shop.issuer.bearer("acme");
+    let post = |media: &str, body: &[u8]| {
+        shop.gateway.call("POST", "/v1/orders", &[("Authorization", &bearer), ("Content-Type", media)], body)
+    };
+    assert_eq!(post("application/json", b"{}").status, 200);
+    let got = &shop.upstream.got()[0];
+    assert_eq!((got.line.as_str(), got.header("x-mapped-by")), ("POST /orders HTTP/1.1", Some("orders")));
+    assert_eq!(post("text/plain", b"{}").status, 415);
+    assert_eq!((post("application/json", b"").status, shop.upstream.got().len()), (500, 1));
+    assert!(desk.done(&["logs", "--tenant", "acme"]).contains("src/plugin.c:11: nothing was sent"));
+}
+
+#[test]
 fn commands_say_what_is_missing_and_what_to_do() {
     let desk = Desk::new();
     let here = desk.dir.path();

@@ -18,6 +18,14 @@ pub fn run() -> Result<(), Failure> {
             "rustup target add wasm32-wasip2",
         ),
     ];
+    let version_of = |tool: &str| {
+        let output = Command::new(tool).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+    };
+    let findings = findings.into_iter().chain([
+        ("clang", version_of("clang"), "for plugins in C: apt install clang"),
+        ("wasm-ld", version_of("wasm-ld"), "for plugins in C: apt install lld"),
+    ]);
     let mut missing = None;
     for (tool, found, help) in findings {
         match found {

@@ -13,9 +13,13 @@ use crate::failure::Failure;
 static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/wit");
 /// The SDK, which is published nowhere but here.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
+/// The same for C.
+static C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/c");
 
-/// Files of the template, beside the contract and the SDK. `NAME` stands for the plugin's.
-const RUST: [(&str, &str); 8] = [
+const README: &str = include_str!("template/README.md");
+
+/// Files of the templates, beside the contract and the SDK. `NAME` stands for the plugin's.
+const RUST_FILES: [(&str, &str); 7] = [
     ("Cargo.lock", include_str!("../../../plugins/Cargo.lock")),
     (".gitignore", "/target\n/dist\n"),
     (".cargo/config.toml", include_str!("../../../plugins/.cargo/config.toml")),
@@ -23,7 +27,13 @@ const RUST: [(&str, &str); 8] = [
     ("src/lib.rs", include_str!("template/rust/lib.rs")),
     ("fixtures/order.yaml", include_str!("template/rust/order.yaml")),
     ("fixtures/no-total.yaml", include_str!("template/rust/no-total.yaml")),
-    ("README.md", include_str!("template/rust/README.md")),
+];
+
+const C_FILES: [(&str, &str); 4] = [
+    (".gitignore", "/target\n/dist\n"),
+    ("src/plugin.c", include_str!("template/c/plugin.c")),
+    ("fixtures/order.yaml", include_str!("template/c/order.yaml")),
+    ("fixtures/not-json.yaml", include_str!("template/c/not-json.yaml")),
 ];
 
 /// Make a plugin to begin with.
@@ -51,17 +61,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(wrong("the folder is not empty").into());
     }
-    match lang {
-        Language::Rust => {
-            for (path, text) in RUST {
-                write(&dir.join(path), text.replace("NAME", name).as_bytes())?;
-            }
-            copy(&WIT, &dir.join("wit"))?;
-            copy(&SDK, &dir.join("vendor/sdk"))?;
-            let manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: rust\n");
-            write(&dir.join(MANIFEST), manifest.as_bytes())?;
-        }
+    let (files, sdk, vendor): (&[_], _, _) = match lang {
+        Language::Rust => (&RUST_FILES, &SDK, "vendor/sdk"),
+        Language::C => (&C_FILES, &C, "vendor"),
+    };
+    for (path, text) in files.iter().chain(&[("README.md", README)]) {
+        write(&dir.join(path), text.replace("NAME", name).as_bytes())?;
     }
+    copy(&WIT, &dir.join("wit"))?;
+    copy(sdk, &dir.join(vendor))?;
+    let manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: {}\n", lang.word());
+    write(&dir.join(MANIFEST), manifest.as_bytes())?;
     let at = dir.display();
     crate::say(&format!(
         "made {at}\n\n  cd {at}\n  sluis plugin test     # builds it and runs its fixtures\n  sluis plugin dev      # the same after every change"

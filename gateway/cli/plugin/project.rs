@@ -38,6 +38,18 @@ pub struct Manifest {
 pub enum Language {
     /// Built by cargo for wasm32-wasip2.
     Rust,
+    /// Built by clang, without a standard library.
+    C,
+}
+
+impl Language {
+    /// As `plugin.yaml` says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Language::Rust => "rust",
+            Language::C => "c",
+        }
+    }
 }
 
 /// A plugin's folder.

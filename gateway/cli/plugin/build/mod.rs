@@ -1,0 +1,55 @@
+//! From source to component, by the language's own tools.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use super::PluginError;
+use super::project::{Folder, Language, Project};
+use crate::failure::Failure;
+
+mod c;
+mod rust;
+
+pub use rust::has_target;
+
+/// Build the component
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    folder: Folder,
+}
+
+/// Builds, and says what came of it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let project = Project::open(&args.folder.dir)?;
+    build(&project)?;
+    let component = project.component();
+    let size = std::fs::metadata(&component).map_err(PluginError::io(&component))?.len();
+    crate::say(&format!("{} {}  {} KiB", component.display(), project.manifest.version, size.div_ceil(1024)))?;
+    Ok(())
+}
+
+/// Builds the component to where the project wants it. What the tools say goes to standard error.
+pub fn build(project: &Project) -> Result<(), PluginError> {
+    match project.manifest.language {
+        Language::Rust => rust::build(project),
+        Language::C => c::build(project),
+    }
+}
+
+fn put(built: &Path, component: &Path) -> Result<(), PluginError> {
+    if let Some(parent) = component.parent() {
+        std::fs::create_dir_all(parent).map_err(PluginError::io(parent))?;
+    }
+    std::fs::copy(built, component).map_err(PluginError::io(built))?;
+    Ok(())
+}
+
+/// Runs a tool to its end; what it says goes to standard error.
+fn run_tool(mut tool: Command, name: &'static str, help: &'static str) -> Result<ExitStatus, PluginError> {
+    tool.status().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => PluginError::Tool { tool: name, help },
+        _ => PluginError::Runtime(error),
+    })
+}
