@@ -128,12 +128,12 @@ impl KeySource {
 
     /// Waits until more than `seen` fetches have ended, if one is under way.
     pub(crate) async fn wait(&self, seen: u64, deadline: Instant) -> Waited {
-        self.shared.wait(seen, deadline, || false).await
+        self.shared.wait(seen, deadline, false).await
     }
 
     /// The same, but asks for a fetch where none is under way: at most once per cooldown, for all callers together.
     pub(crate) async fn wait_for_unknown_kid(&self, seen: u64, deadline: Instant) -> Waited {
-        self.shared.wait(seen, deadline, || self.shared.may_ask()).await
+        self.shared.wait(seen, deadline, true).await
     }
 
     /// Fetches now.
@@ -288,15 +288,29 @@ impl Shared {
         self.context.observer.fetched(name, outcome);
     }
 
-    async fn wait(&self, seen: u64, deadline: Instant, may_ask: impl FnOnce() -> bool) -> Waited {
+    async fn wait(&self, seen: u64, deadline: Instant, asks: bool) -> Waited {
         let crowded = self.progress.receiver_count() >= MOST_WAITING;
         let mut progress = self.progress.subscribe();
         let now = *progress.borrow_and_update();
         if now.completed > seen {
             return Waited::Completed;
         }
-        if crowded || (!now.fetching && !may_ask()) {
+        if crowded {
             return Waited::Idle;
+        }
+        if !now.fetching && !(asks && self.ask()) {
+            // Since we looked, another request may have asked, and even been answered.
+            let now = *progress.borrow_and_update();
+            if now.completed > seen {
+                return Waited::Completed;
+            }
+            if !now.fetching {
+                if asks {
+                    self.health().counts.suppressed += 1;
+                    self.context.observer.unknown_kid_suppressed(&self.issuer.name);
+                }
+                return Waited::Idle;
+            }
         }
         match timeout_at(deadline, progress.wait_for(|progress| progress.completed > seen)).await {
             Ok(Ok(_)) => Waited::Completed,
@@ -304,17 +318,16 @@ impl Shared {
         }
     }
 
-    /// Takes the one fetch of this cooldown, if it is still there.
-    fn may_ask(&self) -> bool {
+    /// Takes the one fetch of this cooldown, if it is still there. From then on one is under way for whoever looks: the
+    /// task has only to wake up.
+    fn ask(&self) -> bool {
         let mut next = self.next_unknown_kid.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if now < *next {
-            drop(next);
-            self.health().counts.suppressed += 1;
-            self.context.observer.unknown_kid_suppressed(&self.issuer.name);
             return false;
         }
         *next = now + self.issuer.jwks.cooldown;
+        self.progress.send_modify(|progress| progress.fetching = true);
         self.wanted.notify_one();
         true
     }

@@ -111,6 +111,24 @@ async fn a139_failures_back_off_and_the_last_good_keys_serve_until_they_are_too_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a144_who_asks_while_another_asks_waits_for_the_same_fetch() {
+    let signer = Signer::new("k1");
+    let script = Script::new(keys(&[&signer], None));
+    let (_house, trusted) = settled(&script, issuer(String::new())).await;
+    tokio::time::sleep(minutes(1)).await;
+    let (asked, seen) = (script.asked(), trusted.keys.completed());
+    let ask = || trusted.keys.wait_for_unknown_kid(seen, Instant::now() + Duration::from_millis(250));
+    // All of them look before the task that fetches has had a moment to begin.
+    let answers = tokio::join!(ask(), ask(), ask());
+    assert_eq!(answers, (Waited::Completed, Waited::Completed, Waited::Completed));
+    assert_eq!(script.asked(), asked + 1);
+    assert_eq!(ask().await, Waited::Completed, "who looked before and asks after finds it done");
+    let seen = trusted.keys.completed();
+    let again = trusted.keys.wait_for_unknown_kid(seen, Instant::now() + Duration::from_millis(250)).await;
+    assert_eq!((again, script.asked()), (Waited::Idle, asked + 1), "the cooldown holds");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a143_a_set_that_is_refused_leaves_the_old_one() {
     let (one, twin, two) = (Signer::new("k1"), Signer::new("k1"), Signer::new("k2"));
     let script = Script::new(keys(&[&one], None));
