@@ -298,7 +298,8 @@ impl Shared {
         if crowded {
             return Waited::Idle;
         }
-        if !now.fetching && !(asks && self.ask()) {
+        let under_way = now.fetching || (asks && self.ask());
+        if !under_way {
             // Since we looked, another request may have asked, and even been answered.
             let now = *progress.borrow_and_update();
             if now.completed > seen {
