@@ -11,30 +11,47 @@ use crate::failure::Failure;
 
 /// The contract, as this gateway speaks it.
 static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/wit");
-/// The SDK, which is published nowhere but here.
-static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
-/// The same for C.
+/// A folder for each language, `NAME` standing for the plugin's.
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/gateway/cli/plugin/template");
+/// The SDKs, which are published nowhere but here.
+static RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
 static C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/c");
+static JAVASCRIPT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/javascript");
+static PYTHON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/python");
 
-const README: &str = include_str!("template/README.md");
+/// Not in the template's folder: it would hold for this repository.
+const IGNORED: &str = "/target\n/dist\n/node_modules\n/.venv\n__pycache__\n";
 
-/// Files of the templates, beside the contract and the SDK. `NAME` stands for the plugin's.
-const RUST_FILES: [(&str, &str); 7] = [
-    ("Cargo.lock", include_str!("../../../plugins/Cargo.lock")),
-    (".gitignore", "/target\n/dist\n"),
-    (".cargo/config.toml", include_str!("../../../plugins/.cargo/config.toml")),
-    ("Cargo.toml", include_str!("template/rust/Cargo.toml")),
-    ("src/lib.rs", include_str!("template/rust/lib.rs")),
-    ("fixtures/order.yaml", include_str!("template/rust/order.yaml")),
-    ("fixtures/no-total.yaml", include_str!("template/rust/no-total.yaml")),
-];
+/// What a language has besides its template: its SDK, where that goes, and files that are kept elsewhere here, because
+/// what builds the examples is built by the same.
+type Parts = (&'static Dir<'static>, &'static str, &'static [(&'static str, &'static str)]);
 
-const C_FILES: [(&str, &str); 4] = [
-    (".gitignore", "/target\n/dist\n"),
-    ("src/plugin.c", include_str!("template/c/plugin.c")),
-    ("fixtures/order.yaml", include_str!("template/c/order.yaml")),
-    ("fixtures/not-json.yaml", include_str!("template/c/not-json.yaml")),
-];
+fn parts(language: Language) -> Parts {
+    match language {
+        Language::Rust => (
+            &RUST,
+            "vendor/sdk",
+            &[
+                ("Cargo.lock", include_str!("../../../plugins/Cargo.lock")),
+                (".cargo/config.toml", include_str!("../../../plugins/.cargo/config.toml")),
+            ],
+        ),
+        Language::C => (&C, "vendor", &[]),
+        Language::JavaScript => (
+            &JAVASCRIPT,
+            "vendor/sluis",
+            &[
+                ("package.json", include_str!("../../../plugins/tools/package.json")),
+                ("package-lock.json", include_str!("../../../plugins/tools/package-lock.json")),
+            ],
+        ),
+        Language::Python => (
+            &PYTHON,
+            "vendor",
+            &[("requirements.txt", include_str!("../../../plugins/tools/requirements.txt"))],
+        ),
+    }
+}
 
 /// Make a plugin to begin with.
 #[derive(Debug, clap::Args)]
@@ -61,15 +78,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(wrong("the folder is not empty").into());
     }
-    let (files, sdk, vendor): (&[_], _, _) = match lang {
-        Language::Rust => (&RUST_FILES, &SDK, "vendor/sdk"),
-        Language::C => (&C_FILES, &C, "vendor"),
-    };
-    for (path, text) in files.iter().chain(&[("README.md", README)]) {
-        write(&dir.join(path), text.replace("NAME", name).as_bytes())?;
+    let (sdk, vendor, files) = parts(*lang);
+    for (path, text) in files.iter().chain(&[(".gitignore", IGNORED)]) {
+        write(&dir.join(path), text.as_bytes())?;
     }
-    copy(&WIT, &dir.join("wit"))?;
-    copy(sdk, &dir.join(vendor))?;
+    let named = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("NAME", name).into_bytes();
+    write(&dir.join("README.md"), &named(TEMPLATES.get_file("README.md").map_or(&[], |file| file.contents())))?;
+    if let Some(template) = TEMPLATES.get_dir(lang.word()) {
+        copy(template, template, &dir, &named)?;
+    }
+    copy(&WIT, &WIT, &dir.join("wit"), &<[u8]>::to_vec)?;
+    copy(sdk, sdk, &dir.join(vendor), &<[u8]>::to_vec)?;
     let manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: {}\n", lang.word());
     write(&dir.join(MANIFEST), manifest.as_bytes())?;
     let at = dir.display();
@@ -79,11 +98,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn copy(from: &Dir<'_>, to: &Path) -> Result<(), PluginError> {
+/// Copies what is in `from`, with its place below `root`, changed by `to_bytes`.
+fn copy(
+    root: &Dir<'_>,
+    from: &Dir<'_>,
+    to: &Path,
+    to_bytes: &impl Fn(&[u8]) -> Vec<u8>,
+) -> Result<(), PluginError> {
     for entry in from.entries() {
         match entry {
-            DirEntry::Dir(dir) => copy(dir, to)?,
-            DirEntry::File(file) => write(&to.join(file.path()), file.contents())?,
+            DirEntry::Dir(dir) => copy(root, dir, to, to_bytes)?,
+            DirEntry::File(file) => {
+                let path = file.path().strip_prefix(root.path()).unwrap_or(file.path());
+                write(&to.join(path), &to_bytes(file.contents()))?;
+            }
         }
     }
     Ok(())

@@ -30,16 +30,81 @@ pub struct Manifest {
     pub version: Version,
     /// What it is written in.
     pub language: Language,
+    /// The hooks that it has. For languages that are interpreted: what is compiled says it of itself.
+    #[serde(default = "on_request")]
+    pub hooks: Vec<Hook>,
+    /// The capabilities that it uses; for the same languages, whose interpreter would import them all.
+    #[serde(default)]
+    pub imports: Vec<Import>,
+}
+
+/// A hook of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Hook {
+    OnRequest,
+    OnRequestHead,
+    OnResponse,
+}
+
+fn on_request() -> Vec<Hook> {
+    vec![Hook::OnRequest]
+}
+
+impl Hook {
+    /// The interface's name in wit/.
+    pub fn word(self) -> &'static str {
+        match self {
+            Hook::OnRequest => "on-request",
+            Hook::OnRequestHead => "on-request-head",
+            Hook::OnResponse => "on-response",
+        }
+    }
+}
+
+/// A capability of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Import {
+    Log,
+    Config,
+    Clock,
+    Metrics,
+    Kv,
+    HttpClient,
+}
+
+impl Import {
+    /// The interface's name in wit/.
+    pub fn word(self) -> &'static str {
+        match self {
+            Import::Log => "log",
+            Import::Config => "config",
+            Import::Clock => "clock",
+            Import::Metrics => "metrics",
+            Import::Kv => "kv",
+            Import::HttpClient => "http-client",
+        }
+    }
 }
 
 /// What a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
 pub enum Language {
     /// Built by cargo for wasm32-wasip2.
     Rust,
     /// Built by clang, without a standard library.
     C,
+    /// Built by componentize-qjs: QuickJS and the source, in one component.
+    #[value(alias = "js")]
+    JavaScript,
+    /// Built by componentize-py: CPython and the source, in one component.
+    #[value(alias = "py")]
+    Python,
 }
 
 impl Language {
@@ -48,6 +113,8 @@ impl Language {
         match self {
             Language::Rust => "rust",
             Language::C => "c",
+            Language::JavaScript => "javascript",
+            Language::Python => "python",
         }
     }
 }

@@ -18,9 +18,9 @@ const ASYNC_STACK: usize = 1 << 20;
 const BACKTRACE_FRAMES: usize = 8;
 
 /// Core instances in one component: guest modules, and the small ones that `wit-component` puts around them.
-pub(crate) const CORE_INSTANCES: u32 = 20;
+pub(crate) const CORE_INSTANCES: u32 = 48;
 /// Linear memories in one component.
-pub(crate) const MEMORIES: u32 = 2;
+pub(crate) const MEMORIES: u32 = 3;
 /// Tables in one component.
 pub(crate) const TABLES: u32 = 8;
 /// Tables that one of its modules defines.

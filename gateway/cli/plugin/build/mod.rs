@@ -9,7 +9,10 @@ use super::project::{Folder, Language, Project};
 use crate::failure::Failure;
 
 mod c;
+mod javascript;
+mod python;
 mod rust;
+mod world;
 
 pub use rust::has_target;
 
@@ -35,6 +38,8 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     match project.manifest.language {
         Language::Rust => rust::build(project),
         Language::C => c::build(project),
+        Language::JavaScript => javascript::build(project),
+        Language::Python => python::build(project),
     }
 }
 
@@ -46,9 +51,15 @@ fn put(built: &Path, component: &Path) -> Result<(), PluginError> {
     Ok(())
 }
 
+/// A tool of the language's own packages: the project's, or the one on the path.
+fn tool_of(dir: &Path, local: &str, name: &'static str) -> Command {
+    let local = dir.join(local).join(name);
+    Command::new(if local.exists() { local.as_path() } else { Path::new(name) })
+}
+
 /// Runs a tool to its end; what it says goes to standard error.
 fn run_tool(mut tool: Command, name: &'static str, help: &'static str) -> Result<ExitStatus, PluginError> {
-    tool.status().map_err(|error| match error.kind() {
+    tool.stdout(std::io::stderr()).status().map_err(|error| match error.kind() {
         ErrorKind::NotFound => PluginError::Tool { tool: name, help },
         _ => PluginError::Runtime(error),
     })

@@ -16,7 +16,7 @@ fn note(mut cx: StoreContextMut<'_, CallState>, (length, text): (u8, Text)) -> w
     cx.data_mut().host_call()?;
     let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o) = text;
     let bytes = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o].map(u64::to_le_bytes);
-    let bytes = bytes.as_flattened();
-    cx.data_mut().print(&bytes[..bytes.len().min(length.into())]);
+    let told: Vec<u8> = bytes.as_flattened().iter().take(length.into()).copied().filter(|byte| *byte != 0).collect();
+    cx.data_mut().print(&told);
     Ok(())
 }
