@@ -4,17 +4,26 @@
 CARGO   ?= cargo
 # PROFILE=dev builds several times faster and runs several times slower.
 PROFILE ?= release
-BUILT    = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # `make demo ONCE=1` ends after the tour; ARGS passes the rest: make demo ARGS="--http 127.0.0.1:9080".
 ONCE    ?=
 ARGS    ?=
 NEXTEST_PROFILE ?= default
 
-.PHONY: help demo build test plugins lint bench soak certs tools clean
+# Installs what the shell variable `missing` names.
+define APT_INSTALL
+	if [ -n "$$missing" ]; then \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
+	    $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	fi
+endef
+
+.PHONY: help demo build test plugins plugin-tools lint bench soak certs tools clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build plugins ## Everything in one process, with a tour of orders (ONCE=1 ends after it)
 	$(BUILT)/sluis demo $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
@@ -22,9 +31,10 @@ demo: build plugins ## Everything in one process, with a tour of orders (ONCE=1 
 build: tools ## The program
 	$(CARGO) build --locked --profile $(PROFILE) --bin sluis
 
-plugins: tools ## The tenants' components, into plugins/dist
-	plugins/build.sh
+plugins: build plugin-tools ## The tenants' components, into plugins/dist
+	SLUIS=$(abspath $(BUILT)/sluis) plugins/build.sh
 
+test: PROFILE = dev
 test: tools plugins ## Every test
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest || true
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -56,16 +66,19 @@ tools: ## Install what builds and tests need and is not there: C compilers, cmak
 	command -v cmake >/dev/null || missing="$$missing cmake"; \
 	command -v clang >/dev/null || missing="$$missing clang"; \
 	command -v wasm-ld >/dev/null || missing="$$missing lld"; \
-	if [ -n "$$missing" ]; then \
-	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	    command -v apt-get >/dev/null || { echo "please install:$$missing" >&2; exit 1; }; \
-	    $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
-	fi
+	$(APT_INSTALL)
 	@command -v rustup >/dev/null || command -v $(CARGO) >/dev/null || { echo 'please install rustup: https://rustup.rs' >&2; exit 1; }
 	@if command -v rustup >/dev/null; then \
 	    rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup toolchain install; \
 	fi
 
+plugin-tools: ## Install what builds plugins in JavaScript and Python
+	@missing=; \
+	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3 python3-venv"; \
+	$(APT_INSTALL)
+	@plugins/tools/install.sh
+
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf plugins/target plugins/dist
+	rm -rf plugins/target plugins/dist plugins/tools/node_modules plugins/tools/.venv

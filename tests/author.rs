@@ -34,6 +34,13 @@ impl Desk {
         self.dir.path().join("orders")
     }
 
+    /// What `npm install` and its like would fetch: the examples' own.
+    fn install(&self, tools: &str) {
+        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/tools").join(tools);
+        assert!(installed.is_dir(), "make plugin-tools first");
+        std::os::unix::fs::symlink(installed, self.project().join(tools)).unwrap();
+    }
+
     fn run(&self, dir: &Path, args: &[&str]) -> Said {
         let output = Command::new(env!("CARGO_BIN_EXE_sluis"))
             .arg("plugin")
@@ -184,6 +191,80 @@ fn a_plugin_in_c() {
     assert_eq!(post("text/plain", b"{}").status, 415);
     assert_eq!((post("application/json", b"").status, shop.upstream.got().len()), (500, 1));
     assert!(desk.done(&["logs", "--tenant", "acme"]).contains("src/plugin.c:11: nothing was sent"));
+}
+
+#[test]
+fn a_plugin_in_javascript() {
+    let shop = Workshop::open();
+    let desk = Desk::of(&shop);
+    assert!(desk.run(desk.dir.path(), &["new", "orders", "--lang", "javascript"]).done);
+    let unbuilt = Command::new(env!("CARGO_BIN_EXE_sluis"))
+        .args(["plugin", "build"])
+        .current_dir(desk.project())
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&unbuilt.stderr).contains("npm install"), "{unbuilt:?}");
+    desk.install("node_modules");
+    assert!(desk.done(&["test"]).contains("2 fixtures hold"));
+    let inspected = desk.done(&["inspect"]);
+    assert!(inspected.contains("hooks     on-request\n") && !inspected.contains("wasi:"), "{inspected}");
+    assert!(!inspected.contains("sluis:plugin/log"), "what is not used is not imported: {inspected}");
+
+    // What is thrown is told with its place in the source.
+    desk.edit("src/plugin.js", "return forward", "if (document.reference === \"A-0\") order.nothing();\n    return forward");
+    let zero = "request:\n  body: { json: { number: \"A-0\", total: 1 } }\nexpect:\n  refuse: {}\n";
+    std::fs::write(desk.project().join("fixtures/zero.yaml"), zero).unwrap();
+    let trapped = desk.plugin(&["test"]);
+    assert!(!trapped.done && trapped.text.contains("1 of 3 fixtures failed"), "{}", trapped.text);
+    assert!(
+        trapped.text.contains("TypeError: not a function") && trapped.text.contains("src/plugin.js:13:"),
+        "{}",
+        trapped.text
+    );
+    desk.edit("fixtures/zero.yaml", "refuse: {}", "fault: trap");
+    // A capability is used once it is named.
+    desk.edit("src/plugin.js", "\n/** Forwards", "\nimport * as log from \"../vendor/sluis/log.js\";\n/** Forwards");
+    desk.edit("src/plugin.js", "    return forward", "    log.warn(`mapped ${document.reference} ✓`);\n    return forward");
+    let unnamed = desk.plugin(&["build"]);
+    assert!(!unnamed.done && unnamed.text.contains("sluis:plugin/log"), "{}", unnamed.text);
+    desk.edit("plugin.yaml", "imports: []", "imports: [log]");
+    desk.done(&["test"]);
+    desk.edit("src/plugin.js", "export function", "export funktion");
+    let wrong = desk.plugin(&["build"]);
+    assert!(!wrong.done && wrong.text.contains("plugin.js:9") && wrong.text.contains("not built"), "{}", wrong.text);
+    desk.edit("src/plugin.js", "export funktion", "export function");
+
+    desk.done(&["test"]);
+    desk.done(&["push", "--tenant", "acme"]);
+    desk.done(&["deploy", "--tenant", "acme"]);
+    let bearer = shop.issuer.bearer("acme");
+    let post = |body: &str| shop.gateway.call("POST", "/v1/orders", &[("Authorization", &bearer)], body.as_bytes());
+    let answer = post(r#"{"number":"Å-1","total":"2.50"}"#);
+    assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"reference":"Å-1","amount":2.50}"#));
+    assert_eq!(post(r#"{"number":"A-1"}"#).json()["pointer"], "/total");
+    assert_eq!(post(r#"{"number":"A-0","total":1}"#).status, 500);
+    let logs = desk.done(&["logs", "--tenant", "acme"]);
+    assert!(logs.contains("mapped Å-1 ✓") && logs.contains("src/plugin.js:14:"), "{logs}");
+}
+
+#[test]
+fn a_plugin_in_python() {
+    let desk = Desk::new();
+    assert!(desk.run(desk.dir.path(), &["new", "orders", "--lang", "py"]).done);
+    desk.install(".venv");
+    desk.edit("src/plugin.py", "    return forward", "    if document[\"reference\"] == \"A-0\":\n        order.nothing()\n    return forward");
+    let zero = "request:\n  body: { json: { number: \"A-0\", total: 1 } }\nexpect:\n  refuse: {}\n";
+    std::fs::write(desk.project().join("fixtures/zero.yaml"), zero).unwrap();
+    let trapped = desk.plugin(&["test"]);
+    assert!(!trapped.done && trapped.text.contains("1 of 3 fixtures failed"), "{}", trapped.text);
+    assert!(trapped.text.contains("AttributeError") && trapped.text.contains("plugin.py\", line"), "{}", trapped.text);
+    desk.edit("fixtures/zero.yaml", "refuse: {}", "fault: trap");
+    assert!(desk.done(&["test", "--no-build"]).contains("3 fixtures hold"));
+    assert!(!desk.done(&["inspect"]).contains("wasi:"));
+    desk.edit("src/plugin.py", "def on_request", "def on request");
+    let wrong = desk.plugin(&["build"]);
+    assert!(!wrong.done && wrong.text.contains("SyntaxError") && wrong.text.contains("not built"), "{}", wrong.text);
 }
 
 #[test]

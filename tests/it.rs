@@ -15,6 +15,8 @@ mod demo;
 mod forward;
 /// Tokens and keys through the whole gateway.
 mod identity;
+/// One mapping in every language; the examples and their twins.
+mod languages;
 /// Caps and rates: who is refused, and who is left alone.
 mod limits;
 /// Tenants' plugins: decisions, faults, lies.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
+use sluis_fixture::Named;
 
 use crate::support::client::{Answer, Connection, call, request};
 use crate::support::eventually;
@@ -291,4 +292,38 @@ fn the_interface_describes_itself() {
         assert!(paths.contains_key(path), "{path}");
     }
     assert!(description["components"]["schemas"]["Problem"].is_object());
+}
+
+#[test]
+fn the_fixtures_that_a_version_carries_are_run_before_it_is_kept() {
+    let shop = Workshop::open();
+    let with = |fixtures: serde_json::Value| {
+        let fixtures: Vec<Named> = serde_json::from_value(fixtures).unwrap();
+        sluis_fixture::attach(&example("tester"), &fixtures).unwrap()
+    };
+    let fixture = |name: &str, path: &str, expect: serde_json::Value| {
+        json!({ "name": name, "fixture": { "request": { "path": path }, "expect": expect } })
+    };
+    let refuses = fixture("refuses", "/refuse/422", json!({ "refuse": { "status": 422 } }));
+    let spins = fixture("spins", "/spin", json!({ "fault": "cpu" }));
+    let answer = shop.upload("1.0.0", &with(json!([refuses, spins])));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let told = &answer.json()["report"]["fixtures"];
+    assert_eq!((&told[0]["name"], &told[1]["name"]), (&json!("refuses"), &json!("spins")), "{told}");
+    assert!(told[1]["cpu_us"].as_u64().unwrap() >= 100_000, "the gateway's own limit ends it: {told}");
+
+    let wrong = fixture("wrong", "/refuse/422", json!({ "refuse": { "status": 409 } }));
+    let slow = json!({ "name": "slow", "fixture": { "request": { "path": "/host-calls/20" }, "expect": { "forward": {} },
+                       "limits": { "host_calls": 10 } } });
+    let answer = shop.upload("1.1.0", &with(json!([refuses, wrong, slow])));
+    refused(&answer, 422, "fixtures-failed");
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("wrong: status: expected 409, got 422"), "{detail}");
+    assert!(detail.contains("slow: limits.host_calls: 20, at most 10") && !detail.contains("refuses:"), "{detail}");
+
+    let mut malformed = with(json!([refuses]));
+    let at = malformed.len() - 2;
+    malformed[at] = b'!';
+    refused(&shop.upload("1.1.0", &malformed), 422, "fixtures-malformed");
+    assert_eq!(shop.orders()["versions"].as_array().unwrap().len(), 1);
 }

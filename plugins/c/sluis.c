@@ -172,6 +172,13 @@ void sluis_refuse(sluis_decision *decision, uint16_t status, const char *kind, c
     decision->val.refuse.detail = sluis_text_of(detail);
 }
 
+void sluis_pointer(sluis_decision *decision, sluis_text pointer) {
+    if (decision->tag != SLUIS_PLUGIN_TYPES_DECISION_REFUSE) {
+        sluis_panic("this is said of a request that is not refused");
+    }
+    decision->val.refuse.pointer = (plugin_option_string_t){true, pointer};
+}
+
 void sluis_enqueue(sluis_decision *decision, const char *event_type) {
     memset(decision, 0, sizeof *decision);
     decision->tag = SLUIS_PLUGIN_TYPES_DECISION_ENQUEUE;

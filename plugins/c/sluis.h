@@ -31,6 +31,8 @@ void sluis_body(sluis_decision *decision, sluis_text body);
 /* In the place of forwarding. */
 void sluis_respond(sluis_decision *decision, uint16_t status, sluis_text body);
 void sluis_refuse(sluis_decision *decision, uint16_t status, const char *kind, const char *title, const char *detail);
+/* JSON pointer (RFC 6901) to what is wrong in the body; of a request that is refused. */
+void sluis_pointer(sluis_decision *decision, sluis_text pointer);
 void sluis_enqueue(sluis_decision *decision, const char *event_type);
 
 /* Says why and gives up: the tenant's log has it with file and line, the client is told nothing of it. */

@@ -3,7 +3,8 @@
 /** Most decimals, and most digits. */
 const MOST = 18;
 const LARGEST = 2n ** 63n - 1n;
-const PLAIN = /^(-?)(\d+)(?:\.(\d+))?$/;
+const SMALLEST = -LARGEST;
+const PLAIN = /^-?\d+(?:\.\d+)?$/;
 const JSON_NUMBER = /^(-?\d+(?:\.\d+)?)[eE]([+-]?\d+)$/;
 
 /** `units` / 10^`scale`, exactly. Written with exactly `scale` decimals; compared by value. */
@@ -13,7 +14,7 @@ export class Decimal {
      * @param {number} scale 0 to 18
      */
     constructor(units, scale) {
-        if (scale < 0 || scale > MOST || units > LARGEST || units < -LARGEST) {
+        if (scale < 0 || scale > MOST || units > LARGEST || units < SMALLEST) {
             throw new RangeError("too large to be kept exactly");
         }
         this.units = units;
@@ -25,12 +26,10 @@ export class Decimal {
      * @param {string} text
      */
     static parse(text) {
-        const parts = PLAIN.exec(text);
-        if (!parts) throw new RangeError("not a decimal number");
-        const [, sign, whole, fraction = ""] = parts;
-        const digits = (whole + fraction).replace(/^0+(?=.)/, "");
-        if (digits.length > MOST) throw new RangeError("too large to be kept exactly");
-        return new Decimal(BigInt(sign + digits), fraction.length);
+        if (!PLAIN.test(text)) throw new RangeError("not a decimal number");
+        const point = text.indexOf(".");
+        if (point < 0) return new Decimal(unitsOf(text), 0);
+        return new Decimal(unitsOf(text.slice(0, point) + text.slice(point + 1)), text.length - point - 1);
     }
 
     /**
@@ -88,7 +87,7 @@ export class Decimal {
     times(other) {
         const units = this.units * other.units;
         const scale = this.scale + other.scale;
-        if (scale <= MOST && units <= LARGEST && units >= -LARGEST) return new Decimal(units, scale);
+        if (scale <= MOST && units <= LARGEST && units >= SMALLEST) return new Decimal(units, scale);
         const [a, b] = [this.shortest(), other.shortest()];
         return new Decimal(a.units * b.units, a.scale + b.scale);
     }
@@ -113,8 +112,9 @@ export class Decimal {
 
     /** Below 0, 0, or above 0, as `this` is less than, equal to, or more than `other`. @param {Decimal} other */
     compare(other) {
-        const scale = Math.max(this.scale, other.scale);
-        const [a, b] = [this.units * ten(scale - this.scale), other.units * ten(scale - other.scale)];
+        let [a, b] = [this.units, other.units];
+        if (this.scale < other.scale) a *= ten(other.scale - this.scale);
+        else if (this.scale > other.scale) b *= ten(this.scale - other.scale);
         return a < b ? -1 : a > b ? 1 : 0;
     }
 
@@ -148,6 +148,14 @@ export class Inexact extends RangeError {
     constructor() {
         super("too many decimals");
     }
+}
+
+/** Digits with or without a minus, of which at most 18 count: most texts have no more than that at all. */
+function unitsOf(digits) {
+    if (digits.length <= MOST) return BigInt(digits);
+    const [, sign, counting] = /^(-?)0*(\d*)$/.exec(digits);
+    if (counting.length > MOST) throw new RangeError("too large to be kept exactly");
+    return BigInt(`${sign}0${counting}`);
 }
 
 function ten(power) {

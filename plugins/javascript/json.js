@@ -96,9 +96,16 @@ export class Field {
 
     /** The member `key` of the object here; absent if this is. @param {string} key */
     get(key) {
-        if (this.exists() && !isObject(this.value)) throw this.invalid("must be an object");
-        const value = this.exists() && Object.hasOwn(this.value, key) ? this.value[key] : undefined;
-        return new Field(value, this, key, this.words);
+        const here = this.value;
+        if (here === undefined || here === null) return new Field(undefined, this, key, this.words);
+        if (!isObject(here)) throw this.invalid("must be an object");
+        return new Field(Object.hasOwn(here, key) ? here[key] : undefined, this, key, this.words);
+    }
+
+    /** This, which must be there and an object. @returns {Field} */
+    object() {
+        if (!isObject(this.value)) throw this.invalid("must be an object");
+        return this;
     }
 
     /** The elements of the list here; none if it is absent. @returns {Field[]} */
@@ -131,11 +138,15 @@ export class Field {
 
     /** A decimal number; undefined where it is absent. @returns {Decimal | undefined} */
     optionalDecimal() {
-        if (!this.exists()) return undefined;
         const { value } = this;
-        if (value instanceof Written) return this.exactly(() => Decimal.parseJson(value.text));
-        if (typeof value === "string") return this.exactly(() => Decimal.parse(this.text()));
-        throw this.invalid("must be a decimal number");
+        try {
+            if (typeof value === "string") return Decimal.parse(value || this.text());
+            if (value instanceof Written) return Decimal.parseJson(value.text);
+        } catch (error) {
+            throw error instanceof RangeError ? this.invalid(error.message) : error;
+        }
+        if (this.exists()) throw this.invalid("must be a decimal number");
+        return undefined;
     }
 
     /** A whole number that JavaScript holds exactly, which must be there. @returns {number} */
@@ -143,6 +154,14 @@ export class Field {
         const text = this.value instanceof Written ? this.value.text : "";
         const number = /^-?\d+$/.test(text) ? Number(text) : NaN;
         if (!Number.isSafeInteger(number)) throw this.invalid("must be a whole number");
+        return number;
+    }
+
+    /** A whole number of 64 bits, which must be there: for what a `number` may not hold exactly. @returns {bigint} */
+    bigInteger() {
+        const text = this.value instanceof Written ? this.value.text : "";
+        const number = /^-?\d{1,19}$/.test(text) ? BigInt(text) : undefined;
+        if (number === undefined || BigInt.asIntN(64, number) !== number) throw this.invalid("must be a whole number");
         return number;
     }
 
@@ -171,6 +190,7 @@ function exact(_key, value) {
     return value instanceof Decimal ? JSON.rawJSON(value.toString()) : value;
 }
 
+/** Lists and numbers are objects as well, of other prototypes. */
 function isObject(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Written);
+    return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }

@@ -117,6 +117,8 @@ const ACME: Case = Case {
     expect: refused(0, "", None),
 };
 const GLOBEX: Case = Case { tenant: "globex", ..ACME };
+const HOOLI: Case = Case { tenant: "hooli", ..ACME };
+const VANDELAY: Case = Case { tenant: "vandelay", ..ACME };
 
 /// Orders that arrive, by either journey, for either tenant, in the clear and over TLS.
 pub const ORDERS: &[Case] = &[
@@ -132,6 +134,12 @@ pub const ORDERS: &[Case] = &[
     order(GLOBEX, "WooCommerce 7001", WOO_7001, Journey::Enqueue, false, erpnext("7001", 2, "83.26")),
     order(GLOBEX, "WooCommerce 7002", WOO_7002, Journey::Enqueue, true, erpnext("7002", 2, "89.88")),
     order(GLOBEX, "WooCommerce 7003", WOO_7003, Journey::Enqueue, false, erpnext("7003", 1, "502.10")),
+    order(HOOLI, "Shopify 1001", SHOPIFY_1001, Journey::Forward, true, sap("#1001", 2, "172.58")),
+    order(HOOLI, "Shopify 1002", SHOPIFY_1002, Journey::Enqueue, false, sap("#1002", 3, "84.28")),
+    order(HOOLI, "Shopify 1003", SHOPIFY_1003, Journey::Forward, false, sap("#1003", 1, "816.74")),
+    order(VANDELAY, "WooCommerce 7001", WOO_7001, Journey::Enqueue, true, erpnext("7001", 2, "83.26")),
+    order(VANDELAY, "WooCommerce 7002", WOO_7002, Journey::Forward, false, erpnext("7002", 2, "89.88")),
+    order(VANDELAY, "WooCommerce 7003", WOO_7003, Journey::Forward, true, erpnext("7003", 1, "502.10")),
 ];
 
 const fn order(
@@ -197,6 +205,19 @@ pub const REFUSALS: &[Case] = &[
         body: Payload::Order(WOO_MALFORMED),
         expect: refused(422, "", Some("/line_items/0/total")),
         ..GLOBEX
+    },
+    Case {
+        order: "malformed",
+        tls: true,
+        body: Payload::Order(SHOPIFY_MALFORMED),
+        expect: refused(422, "", Some("/line_items/1/quantity")),
+        ..HOOLI
+    },
+    Case {
+        order: "malformed",
+        body: Payload::Order(WOO_MALFORMED),
+        expect: refused(422, "", Some("/line_items/0/total")),
+        ..VANDELAY
     },
     Case {
         order: "unknown path",

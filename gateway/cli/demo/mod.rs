@@ -74,7 +74,7 @@ enum Part {
 
 #[derive(Debug, clap::Args)]
 struct TokenArgs {
-    /// Whose token: acme, globex, or any other for a token that is refused.
+    /// Whose token: acme, globex, hooli, vandelay, or any other for a token that is refused.
     tenant: String,
     /// Where the demo's issuer listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7002")]

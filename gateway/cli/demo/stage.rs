@@ -21,7 +21,7 @@ use crate::client::{Call, Client};
 /// What a small ERP on the next machine takes to answer.
 const ERP_LATENCY: Duration = Duration::from_millis(20);
 /// The gateway has this long to be ready.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_secs(180);
 const READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs `sluis demo`.
@@ -175,7 +175,8 @@ fn introduction(addresses: &Addresses, state: &State, took: Duration) -> String 
         "\
 ▸ ERP stand-in  {erp}   (answers after {latency} ms; POST /_fault breaks it)
 ▸ token issuer  {issuer}/.well-known/jwks.json
-▸ tenants       acme: Shopify → SAP Business One    globex: WooCommerce → ERPNext
+▸ tenants       acme (Rust), hooli (JavaScript): Shopify → SAP Business One
+                globex (Rust), vandelay (Python): WooCommerce → ERPNext
 ▸ gateway       {http}   {https}   (up after {took:.1} s)
 ▸ operators     {admin}   /readyz  /metrics
 ▸ state         {root}   ({kept}; gateway.yaml, gateway.log)

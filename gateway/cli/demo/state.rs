@@ -12,7 +12,8 @@ use super::DemoError;
 use crate::certs::{self, CertsError};
 
 /// Components that the demo's tenants need.
-const COMPONENTS: [&str; 2] = ["acme-orders.wasm", "globex-orders.wasm"];
+const COMPONENTS: [&str; 4] =
+    ["acme-orders.wasm", "globex-orders.wasm", "hooli-orders.wasm", "vandelay-orders.wasm"];
 const TEMPLATE: &str = include_str!("gateway.yaml");
 
 /// Orders to try the demo with.
@@ -110,7 +111,7 @@ fn configuration(settings: &Settings) -> String {
     values.into_iter().fold(TEMPLATE.to_owned(), |text, (place, value)| text.replace(place, &quoted(value)))
 }
 
-/// The folder of components, made absolute, with both components in it.
+/// The folder of components, made absolute, with the tenants' components in it.
 ///
 /// # Errors
 /// When one is not there; says how to build it.
@@ -183,7 +184,7 @@ mod tests {
         let loaded = sluis_edge::load::load(&config).unwrap_or_else(|error| panic!("{error}"));
         let doubts: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(doubts, Vec::<String>::new());
-        assert_eq!((loaded.plan.tenants.len(), loaded.plan.router.routes().len()), (2, 2));
+        assert_eq!((loaded.plan.tenants.len(), loaded.plan.router.routes().len()), (4, 2));
     }
 
     #[test]
@@ -192,7 +193,9 @@ mod tests {
         fs::write(dir.path().join(COMPONENTS[0]), b"").unwrap();
         let missing = components(dir.path()).unwrap_err().to_string();
         assert!(missing.contains("globex-orders.wasm") && missing.contains("make plugins"), "{missing}");
-        fs::write(dir.path().join(COMPONENTS[1]), b"").unwrap();
+        for name in COMPONENTS {
+            fs::write(dir.path().join(name), b"").unwrap();
+        }
         assert!(components(dir.path()).unwrap().is_absolute());
     }
 }

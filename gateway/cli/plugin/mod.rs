@@ -3,14 +3,12 @@
 mod build;
 mod dev;
 mod doctor;
-mod fixture;
+mod fixtures;
 mod inspect;
 mod new;
 mod project;
 mod remote;
-mod stand_in;
 mod test;
-mod word;
 
 use std::path::PathBuf;
 

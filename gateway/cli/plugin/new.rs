@@ -89,7 +89,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     copy(&WIT, &WIT, &dir.join("wit"), &<[u8]>::to_vec)?;
     copy(sdk, sdk, &dir.join(vendor), &<[u8]>::to_vec)?;
-    let manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: {}\n", lang.word());
+    let mut manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: {}\n", lang.word());
+    if lang.is_interpreted() {
+        manifest.push_str("# Of on-request, on-request-head, on-response.\nhooks: [on-request]\n");
+        manifest.push_str("# Of log, config, clock, metrics, kv, http-client: those that the source uses.\nimports: []\n");
+    }
     write(&dir.join(MANIFEST), manifest.as_bytes())?;
     let at = dir.display();
     crate::say(&format!(

@@ -30,12 +30,23 @@ pub struct Manifest {
     pub version: Version,
     /// What it is written in.
     pub language: Language,
-    /// The hooks that it has. For languages that are interpreted: what is compiled says it of itself.
-    #[serde(default = "on_request")]
-    pub hooks: Vec<Hook>,
+    /// The hooks that it has, on-request where it does not say. Only for languages that are interpreted: what is
+    /// compiled says it of itself.
+    hooks: Option<Vec<Hook>>,
     /// The capabilities that it uses; for the same languages, whose interpreter would import them all.
-    #[serde(default)]
-    pub imports: Vec<Import>,
+    imports: Option<Vec<Import>>,
+}
+
+impl Manifest {
+    /// The hooks of a plugin that is interpreted.
+    pub fn hooks(&self) -> &[Hook] {
+        self.hooks.as_deref().unwrap_or(&[Hook::OnRequest])
+    }
+
+    /// The capabilities of a plugin that is interpreted.
+    pub fn imports(&self) -> &[Import] {
+        self.imports.as_deref().unwrap_or_default()
+    }
 }
 
 /// A hook of the contract.
@@ -46,10 +57,6 @@ pub enum Hook {
     OnRequest,
     OnRequestHead,
     OnResponse,
-}
-
-fn on_request() -> Vec<Hook> {
-    vec![Hook::OnRequest]
 }
 
 impl Hook {
@@ -108,6 +115,11 @@ pub enum Language {
 }
 
 impl Language {
+    /// Whether an interpreter is in the component, which would use every hook and capability that there is.
+    pub fn is_interpreted(self) -> bool {
+        matches!(self, Language::JavaScript | Language::Python)
+    }
+
     /// As `plugin.yaml` says it.
     pub fn word(self) -> &'static str {
         match self {
@@ -139,6 +151,11 @@ impl Project {
         let manifest: Manifest = read_yaml(&path)?;
         if !is_plugin_name(&manifest.name) {
             return Err(wrong("`name` is 1 to 63 lower-case letters, digits and dashes".to_owned()));
+        }
+        let says = manifest.hooks.is_some() || manifest.imports.is_some();
+        if says && !manifest.language.is_interpreted() {
+            let language = manifest.language.word();
+            return Err(wrong(format!("`hooks` and `imports` are not for {language}: what is compiled says it of itself")));
         }
         Ok(Project { dir: dir.to_owned(), manifest })
     }

@@ -10,6 +10,7 @@ use sluis_model::rollout::Version;
 use time::format_description::well_known::Rfc3339;
 
 use super::PluginError;
+use super::fixtures;
 use super::project::{Folder, Project};
 use crate::client::{Call, Client, Reply};
 use crate::failure::Failure;
@@ -41,6 +42,9 @@ pub struct Target {
 pub struct Push {
     #[command(flatten)]
     target: Target,
+    /// Without the fixtures, which otherwise go with the component and which the gateway runs before it keeps it
+    #[arg(long)]
+    no_fixtures: bool,
 }
 
 /// Let a version serve, at once or on trial
@@ -129,7 +133,14 @@ pub struct Logs {
 pub async fn push(args: &Push) -> Result<(), Failure> {
     let project = Project::open(&args.target.folder.dir)?;
     let path = project.component();
-    let component = std::fs::read(&path).map_err(PluginError::io(&path))?;
+    let built = std::fs::read(&path).map_err(PluginError::io(&path))?;
+    let none = args.no_fixtures || !project.fixtures().exists();
+    let fixtures = if none { Vec::new() } else { fixtures::read(&project.fixtures(), &[])? };
+    let component = match fixtures.as_slice() {
+        [] => built,
+        fixtures => sluis_fixture::attach(&built, fixtures)
+            .map_err(|error| PluginError::Project { path: project.fixtures(), reason: error.to_string() })?,
+    };
     let version = &project.manifest.version;
     let url = args.target.plugin(&project, &format!("/versions/{version}"));
     let answer = args.target.ask(Method::PUT, url, component.into()).await?;
@@ -145,6 +156,10 @@ pub async fn push(args: &Push) -> Result<(), Failure> {
         report["size"],
         text(report, "digest")
     ))?;
+    for fixture in report["fixtures"].as_array().into_iter().flatten() {
+        let (name, cpu) = (text(fixture, "name"), &fixture["cpu_us"]);
+        crate::say(&format!("✔ {name}  {cpu} µs  {} KiB  {} host calls", fixture["memory_kib"], fixture["host_calls"]))?;
+    }
     Ok(())
 }
 

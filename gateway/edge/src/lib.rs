@@ -33,4 +33,5 @@ pub mod state;
 pub mod tenant_log;
 pub mod tls;
 pub mod tokens;
+pub mod uploads;
 pub mod upstream;

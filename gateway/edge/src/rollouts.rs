@@ -1,29 +1,20 @@
-//! Changes of what serves while requests go on: uploads, orders, and the judgement of versions by what they do.
+//! Changes of what serves while requests go on: orders, and the judgement of versions by what they do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::Serialize;
-use sluis_ledger::{Actor, NewVersion, PluginId, RegistryError};
-use sluis_model::limits::{Permit, Permits};
-use sluis_model::plan::TenantLimits;
+use sluis_fixture::SectionError;
+use sluis_ledger::{Actor, PluginId, RegistryError};
 use sluis_model::rollout::{Order, Rollout, Verdict, Version};
-use sluis_sandbox::{LoadError, Plugin};
-use tokio::sync::{Semaphore, mpsc, watch};
-use utoipa::ToSchema;
+use sluis_sandbox::LoadError;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::components::{ComponentError, Components};
 use crate::serving::TenantPlugin;
 use crate::state::{App, TenantState};
+use crate::uploads::Uploads;
 
-/// Uploads that are looked at at once, all tenants.
-const LOOKED_AT: usize = 2;
-/// Uploads at once, all tenants: each has a component in memory.
-const UPLOADS: usize = 8;
-/// Uploads at once of one tenant.
-pub const TENANT_UPLOADS: usize = 2;
 /// How often candidates are judged.
 const JUDGED: Duration = Duration::from_secs(1);
 /// Words of trouble that may wait.
@@ -48,6 +39,12 @@ pub enum RolloutError {
     /// The component does not load.
     #[error(transparent)]
     Load(LoadError),
+    /// The fixtures that it carries cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] SectionError),
+    /// They do not hold.
+    #[error("{}", .0.join("; "))]
+    Fixtures(Vec<String>),
     /// The registry, or the state of the rollout.
     #[error(transparent)]
     Registry(RegistryError),
@@ -75,104 +72,24 @@ impl From<RegistryError> for RolloutError {
     }
 }
 
-/// What was found out about an uploaded component.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Report {
-    /// BLAKE3 in hex.
-    pub digest: String,
-    /// Bytes.
-    pub size: usize,
-    /// Hooks that it exports.
-    pub hooks: Vec<String>,
-    /// Interfaces that it imports.
-    pub imports: Vec<String>,
-    /// How long compiling took, milliseconds; absent where the same bytes were compiled before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compiled_in_ms: Option<u64>,
-}
-
-impl Report {
-    fn of(plugin: &Plugin) -> Report {
-        let (hooks, facts) = (plugin.hooks(), plugin.facts());
-        let named = [
-            (hooks.on_request, "on-request"),
-            (hooks.on_request_head, "on-request-head"),
-            (hooks.on_response, "on-response"),
-        ];
-        Report {
-            digest: plugin.digest().to_owned(),
-            size: facts.size,
-            hooks: named.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect(),
-            imports: plugin.imports().to_vec(),
-            compiled_in_ms: facts.compiled.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-        }
-    }
-}
-
 /// The one place where what serves is changed by anything but a new plan.
 pub struct Rollouts {
     app: Arc<App>,
     /// Where components come from.
     pub components: Arc<Components>,
-    looked_at: Semaphore,
-    uploads: Arc<Permits>,
-}
-
-/// The right to send a component.
-pub struct UploadPermit {
-    _all: Permit,
-    _tenant: Permit,
+    /// Who may send a component now, and whose is looked at.
+    pub(crate) uploads: Uploads,
 }
 
 impl Rollouts {
     /// Over the plans of `app`.
     pub fn new(app: Arc<App>, components: Arc<Components>) -> Arc<Self> {
-        let uploads = Arc::new(Permits::new(UPLOADS));
-        Arc::new(Rollouts { app, components, looked_at: Semaphore::new(LOOKED_AT), uploads })
+        Arc::new(Rollouts { app, components, uploads: Uploads::default() })
     }
 
     /// The process.
     pub fn app(&self) -> &Arc<App> {
         &self.app
-    }
-
-    /// To be asked before a byte of the component is read.
-    pub fn begin_upload(&self, tenant: &TenantState) -> Result<UploadPermit, RolloutError> {
-        let own = tenant.uploads.try_acquire().ok_or(RolloutError::TenantBusy)?;
-        let all = self.uploads.try_acquire().ok_or(RolloutError::Overloaded)?;
-        Ok(UploadPermit { _all: all, _tenant: own })
-    }
-
-    /// Keeps a version once its component has loaded. Whether it is new, and what was found out.
-    pub async fn upload(
-        &self,
-        _permit: UploadPermit,
-        tenant: &TenantState,
-        plugin: &str,
-        version: Version,
-        component: Bytes,
-        by: Actor,
-    ) -> Result<(bool, Report), RolloutError> {
-        let _turn = self.looked_at.acquire().await.map_err(|_| RolloutError::Overloaded)?;
-        let name = format!("{plugin}@{version}");
-        let loaded = self
-            .components
-            .sandbox
-            .load_bytes(&name, component.clone(), &tenant.tenant.grants)
-            .await
-            .map_err(RolloutError::Load)?;
-        let report = Report::of(&loaded);
-        let new = NewVersion {
-            version,
-            digest: loaded.hash(),
-            bytes: component.len() as u64,
-            report: serde_json::to_string(&report).unwrap_or_default(),
-        };
-        let TenantLimits { plugin_bytes, plugin_versions, .. } = tenant.tenant.limits;
-        let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
-        let registry = &self.components.registry;
-        let added = registry.add(id, new, component, by, (plugin_bytes, u64::from(plugin_versions))).await?;
-        Ok((added, report))
     }
 
     /// Follows an order; when it returns, the next request is served by what it answers.

@@ -32,8 +32,9 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
         .args(["-fno-builtin", "-Ivendor", "-Ivendor/include", "-Itarget/c", "-o"])
         .arg(&module)
         .args(LINKER)
-        .args(sources(&dir)?)
-        .args(["vendor/sluis.c", "target/c/plugin.c", "target/c/plugin_component_type.o"])
+        .args(sources(&dir, "src")?)
+        .args(sources(&dir, "vendor")?)
+        .args(["target/c/plugin.c", "target/c/plugin_component_type.o"])
         .current_dir(&dir);
     if !run_tool(clang, "clang", "get it with `apt install clang lld`")?.success() {
         let has_linker = Command::new("wasm-ld").arg("--version").output().is_ok();
@@ -51,11 +52,11 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     std::fs::write(&path, component).map_err(PluginError::io(&path))
 }
 
-/// The plugin's own sources, relative to its folder, in an order that is always the same.
-fn sources(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
-    let src = dir.join("src");
+/// The sources in a folder of the plugin's, relative to it, in an order that is always the same.
+fn sources(dir: &Path, folder: &str) -> Result<Vec<PathBuf>, PluginError> {
+    let src = dir.join(folder);
     let entries = std::fs::read_dir(&src).map_err(PluginError::io(&src))?;
-    let names = entries.filter_map(|entry| Some(PathBuf::from("src").join(entry.ok()?.file_name())));
+    let names = entries.filter_map(|entry| Some(Path::new(folder).join(entry.ok()?.file_name())));
     let mut sources: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|it| it == "c")).collect();
     sources.sort();
     Ok(sources)

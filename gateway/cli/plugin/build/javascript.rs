@@ -12,7 +12,7 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     let made = dir.join("target/javascript");
     world::write(&dir.join("wit"), &project.manifest, &made.join("wit"))?;
     let entry = made.join("entry.js");
-    std::fs::write(&entry, entry_module(&project.manifest.hooks)).map_err(PluginError::io(&entry))?;
+    std::fs::write(&entry, entry_module(project.manifest.hooks())).map_err(PluginError::io(&entry))?;
     let built = made.join("component.wasm");
     // Without a world of their own for async functions and without WASI: neither is in the contract.
     let mut tool = tool_of(&dir, "node_modules/.bin", NAME);

@@ -52,7 +52,7 @@ fn put(built: &Path, component: &Path) -> Result<(), PluginError> {
 }
 
 /// A tool of the language's own packages: the project's, or the one on the path.
-fn tool_of(dir: &Path, local: &str, name: &'static str) -> Command {
+pub fn tool_of(dir: &Path, local: &str, name: &'static str) -> Command {
     let local = dir.join(local).join(name);
     Command::new(if local.exists() { local.as_path() } else { Path::new(name) })
 }

@@ -12,7 +12,7 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     let made = dir.join("target/python");
     world::write(&dir.join("wit"), &project.manifest, &made.join("wit"))?;
     let entry = made.join("entry.py");
-    std::fs::write(&entry, entry_module(&project.manifest.hooks)).map_err(PluginError::io(&entry))?;
+    std::fs::write(&entry, entry_module(project.manifest.hooks())).map_err(PluginError::io(&entry))?;
     let built = made.join("component.wasm");
     let mut tool = tool_of(&dir, ".venv/bin", NAME);
     tool.args(["--quiet", "--wit-path", "target/python/wit", "--world", world::NAME, "componentize", "--stub-wasi"])

@@ -28,10 +28,10 @@ pub fn write(contract: &Path, manifest: &Manifest, to: &Path) -> Result<(), Plug
 fn world(manifest: &Manifest) -> String {
     let mut world = format!("package sluis:plugin@1.0.0;\n\nworld {NAME} {{\n    import panic;\n");
     // Writing to a String does not fail.
-    for import in &manifest.imports {
+    for import in manifest.imports() {
         let _ = writeln!(world, "    import {};", import.word());
     }
-    for hook in &manifest.hooks {
+    for hook in manifest.hooks() {
         let _ = writeln!(world, "    export {};", hook.word());
     }
     world.push_str("}\n");

@@ -22,7 +22,8 @@ use super::views::{
     Uploaded, VersionView,
 };
 use crate::clock::Clock;
-use crate::rollouts::{Report, Rollouts};
+use crate::rollouts::Rollouts;
+use crate::uploads::Report;
 use crate::state::TenantState;
 
 /// Longest time for a component to come in.

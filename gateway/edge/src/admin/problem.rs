@@ -78,6 +78,12 @@ impl Problem {
         Problem { code: Some(error.code()), ..problem }
     }
 
+    /// A component whose own fixtures speak against it.
+    fn failed(code: &'static str, detail: impl ToString) -> Self {
+        let problem = Problem::new(422, "plugin-rejected", "The component was rejected").detail(detail);
+        Problem { code: Some(code), ..problem }
+    }
+
     /// The stable word for metrics.
     pub fn label(&self) -> &'static str {
         self.code.unwrap_or(self.slug)
@@ -135,6 +141,8 @@ impl From<RolloutError> for Problem {
     fn from(error: RolloutError) -> Self {
         match error {
             RolloutError::Load(error) => error.into(),
+            RolloutError::Unreadable(error) => Problem::failed("fixtures-malformed", error),
+            RolloutError::Fixtures(_) => Problem::failed("fixtures-failed", error),
             RolloutError::Registry(error) => error.into(),
             RolloutError::TenantBusy => {
                 let problem = Problem::new(429, "too-many-uploads", "The tenant has too many uploads under way");

@@ -6,7 +6,7 @@ use sluis_ledger::{AuditEntry, PluginVersion};
 use sluis_model::rollout::{Candidate, Guard, Record, Rollout, Trial, Version};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::rollouts::Report;
+use crate::uploads::Report;
 use crate::tenant_log::Line;
 
 /// A component that was kept.

@@ -1,0 +1,152 @@
+//! Components as they come in: checked, compiled, held against the fixtures that they carry, kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use sluis_fixture::Named;
+use sluis_ledger::{Actor, NewVersion, PluginId};
+use sluis_model::hook::Usage;
+use sluis_model::limits::{Permit, Permits};
+use sluis_model::plan::TenantLimits;
+use sluis_model::rollout::Version;
+use sluis_sandbox::Plugin;
+use tokio::sync::Semaphore;
+use utoipa::ToSchema;
+
+use crate::rollouts::{RolloutError, Rollouts};
+use crate::state::TenantState;
+
+/// Uploads that are looked at at once, all tenants.
+const LOOKED_AT: usize = 2;
+/// Uploads at once, all tenants: each has a component in memory.
+const UPLOADS: usize = 8;
+/// Uploads at once of one tenant.
+pub const TENANT_UPLOADS: usize = 2;
+/// Complaints about fixtures that are told.
+const COMPLAINTS: usize = 16;
+
+/// How many may be under way.
+pub(crate) struct Uploads {
+    looked_at: Semaphore,
+    permits: Arc<Permits>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Uploads { looked_at: Semaphore::new(LOOKED_AT), permits: Arc::new(Permits::new(UPLOADS)) }
+    }
+}
+
+/// The right to send a component.
+pub struct UploadPermit {
+    _all: Permit,
+    _tenant: Permit,
+}
+
+/// What was found out about an uploaded component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Report {
+    /// BLAKE3 in hex.
+    pub digest: String,
+    /// Bytes.
+    pub size: usize,
+    /// Hooks that it exports.
+    pub hooks: Vec<String>,
+    /// Interfaces that it imports.
+    pub imports: Vec<String>,
+    /// How long compiling took, milliseconds; absent where the same bytes were compiled before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compiled_in_ms: Option<u64>,
+    /// What calling it with each of the fixtures that it carries took.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixtures: Vec<FixtureReport>,
+}
+
+/// What a call took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FixtureReport {
+    /// The fixture's name.
+    pub name: String,
+    /// Time on the CPU, microseconds.
+    pub cpu_us: u64,
+    /// Linear memory at its end, KiB.
+    pub memory_kib: usize,
+    /// Host calls.
+    pub host_calls: u32,
+}
+
+impl Report {
+    fn of(plugin: &Plugin, fixtures: Vec<FixtureReport>) -> Report {
+        let (hooks, facts) = (plugin.hooks(), plugin.facts());
+        let named = [
+            (hooks.on_request, "on-request"),
+            (hooks.on_request_head, "on-request-head"),
+            (hooks.on_response, "on-response"),
+        ];
+        Report {
+            digest: plugin.digest().to_owned(),
+            size: facts.size,
+            hooks: named.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect(),
+            imports: plugin.imports().to_vec(),
+            compiled_in_ms: facts.compiled.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            fixtures,
+        }
+    }
+}
+
+impl Rollouts {
+    /// To be asked before a byte of the component is read.
+    pub fn begin_upload(&self, tenant: &TenantState) -> Result<UploadPermit, RolloutError> {
+        let own = tenant.uploads.try_acquire().ok_or(RolloutError::TenantBusy)?;
+        let all = self.uploads.permits.try_acquire().ok_or(RolloutError::Overloaded)?;
+        Ok(UploadPermit { _all: all, _tenant: own })
+    }
+
+    /// Keeps a version once its component has loaded. Whether it is new, and what was found out.
+    pub async fn upload(
+        &self,
+        _permit: UploadPermit,
+        tenant: &TenantState,
+        plugin: &str,
+        version: Version,
+        component: Bytes,
+        by: Actor,
+    ) -> Result<(bool, Report), RolloutError> {
+        let _turn = self.uploads.looked_at.acquire().await.map_err(|_| RolloutError::Overloaded)?;
+        let name = format!("{plugin}@{version}");
+        let loaded = self
+            .components
+            .sandbox
+            .load_bytes(&name, component.clone(), &tenant.tenant.grants)
+            .await
+            .map_err(RolloutError::Load)?;
+        let report = Report::of(&loaded, self.hold_against_fixtures(&loaded, &component).await?);
+        let new = NewVersion {
+            version,
+            digest: loaded.hash(),
+            bytes: component.len() as u64,
+            report: serde_json::to_string(&report).unwrap_or_default(),
+        };
+        let TenantLimits { plugin_bytes, plugin_versions, .. } = tenant.tenant.limits;
+        let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
+        let registry = &self.components.registry;
+        let added = registry.add(id, new, component, by, (plugin_bytes, u64::from(plugin_versions))).await?;
+        Ok((added, report))
+    }
+
+    /// Calls a component with the fixtures that it carries, within the limits that it will serve under.
+    async fn hold_against_fixtures(&self, plugin: &Plugin, bytes: &[u8]) -> Result<Vec<FixtureReport>, RolloutError> {
+        let limits = self.app().generation.load().plan.plugins.call;
+        let (mut reports, mut complaints) = (Vec::new(), Vec::new());
+        for Named { name, fixture } in sluis_fixture::attached(bytes)? {
+            let outcome = sluis_fixture::run(plugin, &fixture, &limits).await;
+            complaints.extend(outcome.complaints.into_iter().map(|complaint| format!("{name}: {complaint}")));
+            let Usage { cpu, memory, host_calls, .. } = outcome.called.usage;
+            let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+            reports.push(FixtureReport { name, cpu_us, memory_kib: memory >> 10, host_calls });
+        }
+        complaints.truncate(COMPLAINTS);
+        if complaints.is_empty() { Ok(reports) } else { Err(RolloutError::Fixtures(complaints)) }
+    }
+}
