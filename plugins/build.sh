@@ -59,7 +59,7 @@ for manifest in examples/*/plugin.yaml; do
     stage=$target/examples/$name
     rm -rf "$stage"
     mkdir -p "$stage/$(vendor "$language")"
-    cp -r "$example/." "$stage"
+    cp -rL "$example/." "$stage"
     cp -r ../wit "$stage/wit"
     cp -r "$sdk/." "$stage/$(vendor "$language")"
     for tools in node_modules .venv; do

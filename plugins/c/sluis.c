@@ -11,9 +11,8 @@ enum { ALIGNED = 16, PAGE = 65536 };
 
 static uintptr_t next_free;
 
-void *malloc(size_t size) {
-    uintptr_t free_from = next_free ? next_free : (uintptr_t)&__heap_base;
-    uintptr_t start = (free_from + sizeof(size_t) + ALIGNED - 1) & ~(uintptr_t)(ALIGNED - 1);
+/* Makes memory reach from `start` over `size` bytes, which is where the next block can begin. */
+static void reach(uintptr_t start, size_t size) {
     uintptr_t until = start + size;
     if (until < start) {
         sluis_panic("more memory was asked for than there is");
@@ -24,6 +23,12 @@ void *malloc(size_t size) {
     }
     ((size_t *)start)[-1] = size;
     next_free = until;
+}
+
+void *malloc(size_t size) {
+    uintptr_t free_from = next_free ? next_free : (uintptr_t)&__heap_base;
+    uintptr_t start = (free_from + sizeof(size_t) + ALIGNED - 1) & ~(uintptr_t)(ALIGNED - 1);
+    reach(start, size);
     return (void *)start;
 }
 
@@ -42,11 +47,12 @@ void *realloc(void *block, size_t size) {
     if (size <= old) {
         return block;
     }
+    /* The last block grows where it is. */
     if ((uintptr_t)block + old == next_free) {
-        next_free = (uintptr_t)block;
+        reach((uintptr_t)block, size);
+        return block;
     }
-    void *larger = malloc(size);
-    return larger == block ? block : memcpy(larger, block, old);
+    return memcpy(malloc(size), block, old);
 }
 
 void free(void *block) {

@@ -40,9 +40,11 @@ export class Decimal {
         const parts = JSON_NUMBER.exec(text);
         if (!parts) return Decimal.parse(text);
         const mantissa = Decimal.parse(parts[1]);
+        const exponent = Number(parts[2]);
+        if (exponent !== (exponent | 0)) throw new RangeError("not a decimal number");
         if (mantissa.isZero()) return ZERO;
         const shortest = mantissa.shortest();
-        const scale = shortest.scale - Number(parts[2]);
+        const scale = shortest.scale - exponent;
         if (scale > MOST || scale < -MOST) throw new RangeError("too large to be kept exactly");
         return scale >= 0 ? new Decimal(shortest.units, scale) : new Decimal(shortest.units * ten(-scale), 0);
     }

@@ -40,6 +40,7 @@ export function read(bytes, kind = "about:blank", title = "Unprocessable Content
     } catch {
         throw new Invalid(root, "not UTF-8");
     }
+    if (isTooDeep(text)) throw new Invalid(root, "nested too deeply");
     try {
         root.value = JSON.parse(text, keepNumbers);
     } catch (error) {
@@ -56,6 +57,21 @@ export function read(bytes, kind = "about:blank", title = "Unprocessable Content
  */
 export function write(value) {
     return JSON.stringify(value, exact);
+}
+
+/** Levels that the engine's parser can go down: past some more it has no stack left, and takes the instance with it. */
+const DEEPEST = 1000;
+
+function isTooDeep(text) {
+    // Nothing is deeper than it has brackets: only what has very many is looked at closely.
+    if (text.split("[").length + text.split("{").length - 2 <= DEEPEST) return false;
+    const outsideTexts = text.replaceAll("\\\\", "").replaceAll('\\"', "").split('"').filter((_, part) => part % 2 === 0);
+    let depth = 0;
+    for (const bracket of outsideTexts.join("").replace(/[^[\]{}]+/g, "")) {
+        depth += bracket === "[" || bracket === "{" ? 1 : -1;
+        if (depth > DEEPEST) return true;
+    }
+    return false;
 }
 
 /** A number as it was written: what it is taken for is decided where it is looked at. */
@@ -183,7 +199,8 @@ export class Field {
 }
 
 function keepNumbers(_key, value, context) {
-    return typeof value === "number" ? new Written(context.source) : value;
+    // The engine may have lost the text of what stands twice in an object: that is no number, wherever it is looked at.
+    return typeof value === "number" ? new Written(context.source ?? "null") : value;
 }
 
 function exact(_key, value) {

@@ -146,27 +146,29 @@ class Decimal:
         return self.units != 0
 
     def __eq__(self, other: object) -> bool:
-        return self._less(other) == 0 if isinstance(other, (Decimal, int)) else NotImplemented
+        return self._difference(other) == 0 if isinstance(other, (Decimal, int)) else NotImplemented
 
     def __lt__(self, other: "Decimal | int") -> bool:
-        return self._less(other) < 0
+        return self._difference(other) < 0
 
     def __le__(self, other: "Decimal | int") -> bool:
-        return self._less(other) <= 0
+        return self._difference(other) <= 0
 
     def __gt__(self, other: "Decimal | int") -> bool:
-        return self._less(other) > 0
+        return self._difference(other) > 0
 
     def __ge__(self, other: "Decimal | int") -> bool:
-        return self._less(other) >= 0
+        return self._difference(other) >= 0
 
     def __hash__(self) -> int:
         shortest = self.shortest()
         return hash((shortest.units, shortest.scale) if shortest.scale else shortest.units)
 
-    def _less(self, other: "Decimal | int") -> int:
+    def _difference(self, other: "Decimal | int") -> int:
         """`other` taken away, in units of the finer of the two: a difference need not fit."""
         other = _exact(other)
+        if self.scale == other.scale:
+            return self.units - other.units
         finer = max(self.scale, other.scale)
         return self.units * 10 ** (finer - self.scale) - other.units * 10 ** (finer - other.scale)
 

@@ -4,6 +4,7 @@ import gc
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from traceback import walk_tb
 from types import ModuleType
 
@@ -34,11 +35,14 @@ def guard(plugin: ModuleType, name: str) -> Callable:
     def guarded(_self, message):
         # From here on these would trap without a word.
         sys.stdout = sys.stderr = NOWHERE
+        sys.meta_path = FINDERS
         try:
             return said(hook, message)
         except BaseException as error:
-            _tell("".join(_described(error)))
-            raise
+            told = "".join(_described(error))
+        _tell(told)
+        # In the place of the error, which would be shown once more, to nobody.
+        raise Told
 
     return guarded
 
@@ -62,6 +66,10 @@ def _change(hook: Callable, response) -> ResponseChange:
     return change
 
 
+class Told(Exception):
+    """Traps: all is said."""
+
+
 class Nowhere:
     """In the place of the standard streams."""
 
@@ -72,7 +80,16 @@ class Nowhere:
         pass
 
 
+class TooLate:
+    """In the place of what looks for modules in files."""
+
+    @staticmethod
+    def find_spec(name: str, *_where: object) -> None:
+        raise ModuleNotFoundError(f"{name} must be imported at the top of a module: a call has no files", name=name)
+
+
 NOWHERE = Nowhere()
+FINDERS = [finder for finder in sys.meta_path if finder is not PathFinder] + [TooLate]
 
 
 def _described(error: BaseException) -> Iterator[str]:

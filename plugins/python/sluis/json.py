@@ -170,9 +170,14 @@ def read(body: bytes, kind: str = "about:blank", title: str = "Unprocessable Con
 
 def write(value: object) -> str:
     """`value` as JSON text: plain values, days as texts, and `Decimal`s, which become numbers of exactly their decimals."""
+    return (WRITERS.get(type(value)) or _writer(value))(value)
+
+
+def _writer(value: object) -> Callable[..., str]:
+    """For what is one of these by inheritance only."""
     for kind in type(value).__mro__:
-        if writer := WRITERS.get(kind):
-            return writer(value)
+        if kind in WRITERS:
+            return WRITERS[kind]
     raise TypeError(f"cannot be written as JSON: {value!r}")
 
 
@@ -181,7 +186,7 @@ def _object(value: dict) -> str:
 
 
 def _list(value: list | tuple) -> str:
-    return "[" + ",".join([write(item) for item in value]) + "]"
+    return "[" + ",".join(map(write, value)) + "]"
 
 
 def _float(value: float) -> str:

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::PluginError;
 use super::super::project::{Hook, Project};
-use super::{put, run_tool, tool_of, world};
+use super::{put, run_quietly, tool_of, world};
 
 /// Builds by componentize-qjs.
 pub fn build(project: &Project) -> Result<(), PluginError> {
@@ -20,7 +20,7 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
         .args(["--wit", "target/javascript/wit", "--js", "target/javascript/entry.js", "--output"])
         .arg(&built)
         .current_dir(&dir);
-    if !run_tool(tool, NAME, "get it with `npm install` in the plugin's folder (Node.js 18 or newer)")?.success() {
+    if !run_quietly(tool, NAME, "get it with `npm install` in the plugin's folder (Node.js 18 or newer)")?.success() {
         return Err(PluginError::NotBuilt);
     }
     put(&built, &project.component())

@@ -1,6 +1,6 @@
 //! From source to component, by the language's own tools.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
@@ -59,8 +59,22 @@ pub fn tool_of(dir: &Path, local: &str, name: &'static str) -> Command {
 
 /// Runs a tool to its end; what it says goes to standard error.
 fn run_tool(mut tool: Command, name: &'static str, help: &'static str) -> Result<ExitStatus, PluginError> {
-    tool.stdout(std::io::stderr()).status().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => PluginError::Tool { tool: name, help },
+    tool.stdout(std::io::stderr()).status().map_err(|error| not_run(error, name, help))
+}
+
+/// The same of a tool that says much where nothing is wrong: it is heard only where something is.
+fn run_quietly(mut tool: Command, name: &'static str, help: &'static str) -> Result<ExitStatus, PluginError> {
+    let output = tool.output().map_err(|error| not_run(error, name, help))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        std::io::stderr().write_all(&said).map_err(PluginError::Runtime)?;
+    }
+    Ok(output.status)
+}
+
+fn not_run(error: std::io::Error, tool: &'static str, help: &'static str) -> PluginError {
+    match error.kind() {
+        ErrorKind::NotFound => PluginError::Tool { tool, help },
         _ => PluginError::Runtime(error),
-    })
+    }
 }
