@@ -128,7 +128,9 @@ fn a_tenants_day() {
         "        Ok(_) => panic!(\"not thought of\"),\n        Err(invalid)",
     );
     desk.done(&["build"]);
-    desk.done(&["push", "--tenant", "acme"]);
+    let refused = desk.plugin(&["push", "--tenant", "acme"]);
+    assert!(!refused.done && refused.text.contains("fixtures-failed: order: expected forward, got a trap"), "{}", refused.text);
+    desk.done(&["push", "--tenant", "acme", "--no-fixtures"]);
     let tried = desk.done(&["deploy", "--tenant", "acme", "--canary", "50", "-m", "shorter"]);
     assert!(tried.contains("0.1.0 serves, 0.2.0 on trial (canary 50 %)"), "{tried}");
     eventually("the trial is over", Duration::from_secs(30), || {
@@ -232,7 +234,7 @@ fn a_plugin_in_javascript() {
     desk.done(&["test"]);
     desk.edit("src/plugin.js", "export function", "export funktion");
     let wrong = desk.plugin(&["build"]);
-    assert!(!wrong.done && wrong.text.contains("plugin.js:9") && wrong.text.contains("not built"), "{}", wrong.text);
+    assert!(!wrong.done && wrong.text.contains("plugin.js:8:") && wrong.text.contains("not built"), "{}", wrong.text);
     desk.edit("src/plugin.js", "export funktion", "export function");
 
     desk.done(&["test"]);
@@ -285,6 +287,7 @@ fn commands_say_what_is_missing_and_what_to_do() {
     std::fs::write(here.join("fixtures/a.yaml"), "expect: { forward: {} }\n").unwrap();
     let said = desk.run(here, &["test", "--no-build"]);
     assert!(!said.done && said.text.contains("one of `request` and `answer`"), "{}", said.text);
+    std::fs::remove_dir_all(here.join("fixtures")).unwrap();
     let said = desk.run(here, &["push", "--tenant", "acme", "--token", "x", "--admin", "http://127.0.0.1:1"]);
     assert!(!said.done && said.text.contains("nothing listens on 127.0.0.1:1"), "{}", said.text);
     let said = Command::new(env!("CARGO_BIN_EXE_sluis"))

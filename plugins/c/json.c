@@ -481,6 +481,21 @@ static void write_byte(sluis_writer *to, uint8_t byte) {
     to->ptr[to->len++] = byte;
 }
 
+void sluis_write_compact(sluis_writer *to, sluis_json value) {
+    bool inside = false;
+    for (size_t i = 0; i < value.len; i++) {
+        uint8_t byte = value.ptr[i];
+        if (inside || !(byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r')) {
+            write_byte(to, byte);
+        }
+        if (inside && byte == '\\' && i + 1 < value.len) {
+            write_byte(to, value.ptr[++i]);
+        } else if (byte == '"') {
+            inside = !inside;
+        }
+    }
+}
+
 void sluis_write_string(sluis_writer *to, sluis_text text) {
     static const char digits[] = "0123456789abcdef", controls[] = "\b\f\n\r\t", letters[] = "bfnrt";
     write_byte(to, '"');

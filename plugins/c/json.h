@@ -41,6 +41,8 @@ typedef struct {
 /* As it is: punctuation, names, values that are JSON already. */
 void sluis_write(sluis_writer *to, const char *literal);
 void sluis_write_raw(sluis_writer *to, sluis_text raw);
+/* A value without the white space between its parts. */
+void sluis_write_compact(sluis_writer *to, sluis_json value);
 /* As a JSON string. */
 void sluis_write_string(sluis_writer *to, sluis_text text);
 /* As a JSON number of exactly its decimals. */

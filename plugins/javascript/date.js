@@ -17,8 +17,8 @@ export class Day {
     }
 
     /**
-     * The day of an RFC 3339 timestamp or ISO 8601 date (`2026-11-20T12:00:00+01:00`), as it is written there: no change
-     * of time zone. Undefined where the text is neither.
+     * The day of an RFC 3339 timestamp or ISO 8601 date (`2026-11-20T12:00:00+01:00`), as it is written there: no
+     * change of time zone. Undefined where the text is neither.
      * @param {string} text
      * @returns {Day | undefined}
      */

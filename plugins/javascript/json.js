@@ -64,10 +64,11 @@ const DEEPEST = 1000;
 
 function isTooDeep(text) {
     // Nothing is deeper than it has brackets: only what has very many is looked at closely.
-    if (text.split("[").length + text.split("{").length - 2 <= DEEPEST) return false;
-    const outsideTexts = text.replaceAll("\\\\", "").replaceAll('\\"', "").split('"').filter((_, part) => part % 2 === 0);
+    if (text.split("[", DEEPEST).length + text.split("{", DEEPEST).length <= DEEPEST) return false;
+    const parts = text.replaceAll("\\\\", "").replaceAll('\\"', "").split('"');
+    const outsideTexts = parts.filter((_, index) => index % 2 === 0).join("");
     let depth = 0;
-    for (const bracket of outsideTexts.join("").replace(/[^[\]{}]+/g, "")) {
+    for (const bracket of outsideTexts.replace(/[^[\]{}]+/g, "")) {
         depth += bracket === "[" || bracket === "{" ? 1 : -1;
         if (depth > DEEPEST) return true;
     }

@@ -7,7 +7,7 @@ MOST = 18
 #: What 64 bits hold.
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 PLAIN = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
-#: Of a number too small or too large for ten digits of it, no more than the refusal would be known.
+#: Ten digits are more than one that fits can have.
 EXPONENT = re.compile(r"([+-]?)0*([0-9]{1,10})")
 
 
@@ -37,8 +37,9 @@ class Inexact(DecimalError):
 
 
 class Decimal:
-    """`units` / 10 ** `scale`, exactly. Written with exactly `scale` decimals; compared by value. Whole numbers may stand
-    on either side of an operator, floats may not. The standard library's would say `1E+2`, and round in silence."""
+    """`units` / 10 ** `scale`, exactly. Written with exactly `scale` decimals; compared by value. Whole numbers may
+    stand on either side of an operator, floats may not. The standard library's would say `1E+2`, and round in silence.
+    """
 
     __slots__ = ("units", "scale")
 
@@ -176,7 +177,7 @@ class Decimal:
         if self.scale == 0:
             return str(self.units)
         digits = str(abs(self.units)).zfill(self.scale + 1)
-        return f"{'-' if self.units < 0 else ''}{digits[:-self.scale]}.{digits[-self.scale:]}"
+        return f"{'-' if self.units < 0 else ''}{digits[: -self.scale]}.{digits[-self.scale :]}"
 
     def __repr__(self) -> str:
         return f"Decimal({self})"

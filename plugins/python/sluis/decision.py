@@ -46,12 +46,13 @@ def enqueue(
     body: Body = None,
     json: object = ABSENT,
 ) -> Decision:
-    """Keep the request durably and deliver it later; the client gets 202. Events of one `key` are delivered in order."""
+    """Keep the request durably and deliver it later; the client gets 202. Events of one `key` come in order."""
     content, fields = _content(body, json)
     if content_type is None and fields:
         content_type = fields[0][1]
-    words = [_optional(word) for word in (event_type, key, content_type)]
-    return Decision(types.Decision_Enqueue(types.Enqueue(*words, content, _texts(sinks), [])))
+    media_type = _optional(content_type)
+    said = types.Enqueue(_optional(event_type), _optional(key), media_type, content, _texts(sinks), [])
+    return Decision(types.Decision_Enqueue(said))
 
 
 def respond(status: int, *, headers: Headers = {}, body: Body = None, json: object = ABSENT) -> Decision:
@@ -65,8 +66,8 @@ def refuse(status: int, kind: str, title: str, detail: str = "", pointer: str | 
     """Refuse; the client gets problem+json (RFC 9457). `status` is 400 to 599, `kind` a URI reference that names the
     kind of problem, `title` one line for people, `detail` what is wrong with this request, `pointer` a JSON pointer
     (RFC 6901) to what is wrong in the body."""
-    words = [_text(word) for word in (kind, title, detail)]
-    return Decision(types.Decision_Refuse(types.Problem(_status(status), *words, _optional(pointer), [])))
+    said = types.Problem(_status(status), _text(kind), _text(title), _text(detail), _optional(pointer), [])
+    return Decision(types.Decision_Refuse(said))
 
 
 def change(

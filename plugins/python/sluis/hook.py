@@ -1,10 +1,12 @@
-"""Puts a hook of the plugin's behind the contract: what it raises is a decision, or is told before the instance traps."""
+"""Puts a hook of the plugin's behind the contract: what it raises is a decision, or is told before the instance
+traps."""
 
 import gc
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
+from struct import Struct
 from traceback import walk_tb
 from types import ModuleType
 
@@ -14,8 +16,8 @@ from wit_world.imports.types import ResponseChange
 from .decision import Decision, refuse
 from .json import Invalid
 
-#: Bytes of a note, and of each of its words.
-NOTE, WORD = 120, 8
+#: Bytes of a note, and the words that it is told in.
+NOTE, WORDS = 120, Struct("<15Q")
 #: Longest text that is told, bytes: the host shows little more. Its end is kept, where the error stands.
 MOST = 4 * NOTE
 #: Longest message of an error in it, characters, and most of the places that led there.
@@ -93,7 +95,7 @@ FINDERS = [finder for finder in sys.meta_path if finder is not PathFinder] + [To
 
 
 def _described(error: BaseException) -> Iterator[str]:
-    """As the interpreter shows it, the error last; without the lines of source, which would have to be read from files."""
+    """As the interpreter shows it, the error last; without lines of source, which would have to be read from files."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from _described(before)
@@ -110,5 +112,4 @@ def _tell(text: str) -> None:
     told = text.strip().encode(errors="replace")[-MOST:]
     for at in range(0, len(told), NOTE):
         note = told[at : at + NOTE].ljust(NOTE, b"\0")
-        words = [int.from_bytes(note[word : word + WORD], "little") for word in range(0, NOTE, WORD)]
-        panic.note(NOTE, tuple(words))
+        panic.note(NOTE, WORDS.unpack(note))

@@ -17,8 +17,8 @@ def send(
     body: str | bytes = b"",
     timeout: int = 1000,
 ) -> Answer:
-    """Sends a request and waits for the whole answer, for `timeout` milliseconds at most. Raises a `Fault` where there is
-    none: "timeout" …"""
+    """Sends a request and waits for the whole answer, for `timeout` milliseconds at most. Raises a `Fault` where there
+    is none: "timeout" …"""
     content = body.encode() if isinstance(body, str) else body
     try:
         return host.send(host.Request(method, url, list(headers.items()), content, []), timeout)

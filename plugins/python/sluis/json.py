@@ -10,7 +10,7 @@ from typing import TypeVar
 from .currency import Currency
 from .decimal import LARGEST, SMALLEST, Decimal, DecimalError
 
-#: Deepest nesting that is read. Past some thousand the decoder would run out of stack, and the instance would trap.
+#: Deepest nesting that is read. Past about a thousand the decoder would run out of stack, and the instance would trap.
 DEEPEST = 128
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Invalid(Exception):
         super().__init__(detail)
         self.detail = detail
         self.pointer = field.pointer()
-        self.kind, self.title = field.problem()
+        self.kind, self.title = field.words
 
 
 class Written(str):
@@ -35,12 +35,13 @@ class Written(str):
 class Field:
     """A place in a document and what stands there; `null` counts as absent."""
 
-    __slots__ = ("value", "parent", "key")
+    __slots__ = ("value", "parent", "key", "words")
 
-    def __init__(self, value: object, parent: "Field | None", key: object) -> None:
+    def __init__(self, value: object, parent: "Field | None", key: str | int, words: tuple[str, str]) -> None:
         self.value = value
         self.parent = parent
         self.key = key
+        self.words = words
 
     def pointer(self) -> str:
         """JSON pointer (RFC 6901); empty for the whole document."""
@@ -49,13 +50,6 @@ class Field:
             steps.append("/" + str(at.key).replace("~", "~0").replace("/", "~1"))
             at = at.parent
         return "".join(reversed(steps))
-
-    def problem(self) -> tuple[str, str]:
-        """Kind and title of the problem where something is wrong: the document's."""
-        at = self
-        while at.parent is not None:
-            at = at.parent
-        return at.key
 
     def invalid(self, detail: str) -> Invalid:
         """To be raised: `detail` is wrong here, for people."""
@@ -69,9 +63,9 @@ class Field:
         """The member `key` of the object here; absent if this is."""
         value = self.value
         if type(value) is dict:
-            return Field(value.get(key), self, key)
+            return Field(value.get(key), self, key, self.words)
         if value is None:
-            return Field(None, self, key)
+            return Field(None, self, key, self.words)
         raise self.invalid("must be an object")
 
     def object(self) -> "Field":
@@ -87,7 +81,7 @@ class Field:
             return []
         if type(value) is not list:
             raise self.invalid("must be a list")
-        return [Field(item, self, index) for index, item in enumerate(value)]
+        return [Field(item, self, index, self.words) for index, item in enumerate(value)]
 
     def text(self) -> str:
         """Text, which must be there; empty text is not."""
@@ -152,9 +146,9 @@ class Field:
 
 
 def read(body: bytes, kind: str = "about:blank", title: str = "Unprocessable Content") -> Field:
-    """Reads a body, which must be an object. `kind` is a URI reference that names the kind of problem where something is
-    wrong, `title` the same for people."""
-    root = Field(None, None, (kind, title))
+    """Reads a body, which must be an object. `kind` is a URI reference that names the kind of problem where something
+    is wrong, `title` the same for people."""
+    root = Field(None, None, "", (kind, title))
     try:
         text = str(body, "utf-8")
     except UnicodeDecodeError:
@@ -169,7 +163,7 @@ def read(body: bytes, kind: str = "about:blank", title: str = "Unprocessable Con
 
 
 def write(value: object) -> str:
-    """`value` as JSON text: plain values, days as texts, and `Decimal`s, which become numbers of exactly their decimals."""
+    """`value` as JSON text: plain values, days, and `Decimal`s, which become numbers of exactly their decimals."""
     return (WRITERS.get(type(value)) or _writer(value))(value)
 
 
@@ -231,8 +225,8 @@ OTHERS = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 
 
 def _is_deeper(body: bytes, deepest: int) -> bool:
-    """Whether something is nested so deep that it may not be read: told by the brackets that are left without all texts,
-    pairs of them taken away from within. Every body with brackets enough comes here, so all that loops is C."""
+    """Whether something is nested so deep that it may not be read: told by the brackets that are left without all
+    texts, pairs of them taken away from within. Every body with brackets enough comes here, so all that loops is C."""
     if body.count(b"[") + body.count(b"{") <= deepest:
         return False
     marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, OTHERS)

@@ -1,5 +1,5 @@
-"""Small durable state of the tenant's own. In plugin.yaml: `imports: [kv]`. Values are text or bytes; times to live are in
-seconds. Every function raises a `Fault` where nothing was done: "quota", "unavailable" …"""
+"""Small durable state of the tenant's own. In plugin.yaml: `imports: [kv]`. Values are text or bytes; times to live are
+in seconds. Every function raises a `Fault` where nothing was done: "quota", "unavailable" …"""
 
 from componentize_py_types import Err
 from wit_world.imports import kv as host

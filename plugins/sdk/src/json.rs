@@ -3,7 +3,8 @@
 //! A document is a struct of [`Field`]s: each keeps its text, is looked at when it is needed, and says where it stands
 //! ([`At`]) when it is not what it must be.
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -126,6 +127,25 @@ impl<'a> Field<'a> {
     pub fn integer(self, at: &At<'_>) -> Result<i64, Invalid> {
         let parsed = self.0.and_then(|raw| raw.get().parse().ok());
         parsed.ok_or_else(|| Invalid::at(at, "must be a whole number"))
+    }
+}
+
+/// The same value without white space between its parts.
+pub fn compact(value: &RawValue) -> Box<RawValue> {
+    let mut inside = false;
+    let mut escaped = false;
+    let mut kept = String::with_capacity(value.get().len());
+    kept.extend(value.get().chars().filter(|c| {
+        let keep = inside || !matches!(c, ' ' | '\t' | '\n' | '\r');
+        if *c == '"' && !escaped {
+            inside = !inside;
+        }
+        escaped = inside && *c == '\\' && !escaped;
+        keep
+    }));
+    match RawValue::from_string(kept) {
+        Ok(compact) => compact,
+        Err(_) => value.to_owned(),
     }
 }
 

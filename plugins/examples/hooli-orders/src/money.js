@@ -34,7 +34,7 @@ export class Money {
         return field.exists() ? this.amount(field) : this.zero;
     }
 
-    /** The sum of amounts; where it cannot be kept, `at` is what is wrong. @param {Decimal[]} amounts @param {Field} at */
+    /** The sum; where it cannot be kept, `at` is what is wrong. @param {Decimal[]} amounts @param {Field} at */
     sum(amounts, at) {
         return at.exactly(() => amounts.reduce((sum, amount) => sum.plus(amount), this.zero));
     }

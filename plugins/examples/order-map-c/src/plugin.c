@@ -97,7 +97,7 @@ static void map(mapping *m, sluis_json order) {
     if (ship_to.len == 0) {
         refuse(m, sluis_text_of("/ship_to"), "must be there");
     }
-    sluis_write_raw(&m->document, ship_to);
+    sluis_write_compact(&m->document, ship_to);
     text_member(m, ",\"DocDate\":", order, "placed_at", "/placed_at");
     sluis_write(&m->document, "}");
 }

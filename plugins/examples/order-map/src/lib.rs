@@ -5,11 +5,12 @@
 extern crate alloc;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sluis_plugin::json::{At, Field, Invalid, Object, parse};
+use sluis_plugin::json::{At, Field, Invalid, Object, compact, parse};
 use sluis_plugin::{Decimal, Decision, Request};
 
 sluis_plugin::plugin! { on_request: decide }
@@ -71,7 +72,7 @@ struct Document<'a> {
     doc_currency: Cow<'a, str>,
     doc_total: Decimal,
     document_lines: Vec<DocumentLine<'a>>,
-    ship_to: &'a RawValue,
+    ship_to: Box<RawValue>,
     doc_date: Cow<'a, str>,
 }
 
@@ -105,7 +106,7 @@ fn document(body: &[u8]) -> Result<Document<'_>, Invalid> {
         doc_currency: order.currency,
         doc_total,
         document_lines,
-        ship_to: order.ship_to,
+        ship_to: compact(order.ship_to),
         doc_date: order.placed_at,
     })
 }

@@ -142,8 +142,8 @@ def _item(line: Field, currency: Currency, delivery_date: str, settings: Setting
 
 
 def _rate(total: Decimal, qty: Decimal, currency: Currency, field: Field) -> Decimal:
-    """What one piece costs: exact where it can be, otherwise so fine that ERPNext, which multiplies and rounds, gets back
-    to the line's total."""
+    """What one piece costs: exact where it can be, otherwise so fine that ERPNext, which multiplies and rounds, gets
+    back to the line's total."""
     rate = field.exactly(lambda: total.divided_by(qty, RATE_DECIMALS))
     try:
         again = (rate * qty).round(currency.decimals)

@@ -1,9 +1,12 @@
-"""vandelay sells with WooCommerce and keeps its books in ERPNext: an order of the REST API (v3) becomes a `Sales Order`.
+"""vandelay sells with WooCommerce and keeps its books in ERPNext: an order of the REST API (v3) becomes a
+`Sales Order`.
 
-On the route named by the setting `async_route` the document is enqueued as `erp.order.created`, in order per WooCommerce
-order; on any other it is forwarded to ERPNext, and the client gets `{"order": …, "document_number": …}` of what that
-answers. An order that is malformed, or whose total is not the sum of its parts, is refused with 422 and a JSON pointer.
-What can be set is in settings.py. To the byte, the documents are those of the example globex-orders, which is in Rust.
+On the route named by the setting `async_route` the document is enqueued as `erp.order.created`, in order per
+WooCommerce order; on any other it is forwarded to ERPNext, and the client gets `{"order": …, "document_number": …}` of
+what that answers. An order that is malformed, or whose total is not the sum of its parts, is refused with 422 and a
+JSON pointer. What can be set is in settings.py.
+
+The documents are, to the byte, those of the example globex-orders, which is in Rust.
 """
 
 from sluis import Decision, Invalid, Request, Response, ResponseChange, change, enqueue, forward, json, log
@@ -31,15 +34,14 @@ def on_response(response: Response) -> ResponseChange:
         if created := _created(response.body):
             return change(json=created)
         log.warn("the ERP's answer names no document; passed on as it is")
-    elif 400 <= response.status < 500:
-        if detail := _refusal(response.body):
-            problem = {
-                "type": "urn:vandelay:erp-refused",
-                "title": "ERPNext refused the order",
-                "status": response.status,
-                "detail": detail,
-            }
-            return change(json=problem, media_type="application/problem+json")
+    elif 400 <= response.status < 500 and (detail := _refusal(response.body)):
+        problem = {
+            "type": "urn:vandelay:erp-refused",
+            "title": "ERPNext refused the order",
+            "status": response.status,
+            "detail": detail,
+        }
+        return change(json=problem, media_type="application/problem+json")
     return change()
 
 

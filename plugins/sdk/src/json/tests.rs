@@ -89,3 +89,15 @@ fn deep_nesting_in_what_nobody_reads_is_skipped() {
     let deep = format!("{{\"other\":{}{},\"id\":1}}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(parse::<Order<'_>>(deep.as_bytes()).unwrap().id.integer(&At::ROOT), Ok(1));
 }
+
+#[test]
+fn compact_json_has_no_space_but_in_its_texts() {
+    for (written, compact_is) in [
+        (" { \"a b\" :\t[ 1 ,\n2.50 ] } ", r#"{"a b":[1,2.50]}"#),
+        (r#"[ "\" , " , "\\" , " \\\" " ]"#, r#"["\" , ","\\"," \\\" "]"#),
+        ("  \" \"", "\" \""),
+    ] {
+        let raw: Box<serde_json::value::RawValue> = serde_json::from_str(written).unwrap();
+        assert_eq!(super::compact(&raw).get(), compact_is);
+    }
+}
