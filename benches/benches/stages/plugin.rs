@@ -36,6 +36,25 @@ pub fn bench(criterion: &mut Criterion, house: &House) {
         });
     }
     group.finish();
+    // The same mapping, in each language that plugins are written in.
+    let mut group = criterion.benchmark_group("plugin/language");
+    for (language, example) in [
+        ("rust", "order-map"),
+        ("c", "order-map-c"),
+        ("javascript", "order-map-javascript"),
+        ("python", "order-map-python"),
+    ] {
+        let plugin = LazyCell::new(|| load(house, &sandbox, example));
+        group.bench_function(language, |b| {
+            let plugin: &Plugin = &plugin;
+            b.to_async(&house.runtime).iter(|| async {
+                let outcome = plugin.on_request(view(ORDER), &scope, call, 1 << 20).await;
+                assert!(matches!(outcome.result, Ok(Decision::Forward(_))), "{:?}", outcome.result);
+                black_box(outcome)
+            });
+        });
+    }
+    group.finish();
 }
 
 fn load(house: &House, sandbox: &Arc<Sandbox>, name: &str) -> Arc<Plugin> {

@@ -18,6 +18,8 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     tool.args(["--quiet", "--wit-path", "target/python/wit", "--world", world::NAME, "componentize", "--stub-wasi"])
         .args(["--python-path", "target/python", "--python-path", "src", "--python-path", "vendor", "entry", "--output"])
         .arg(&built)
+        // Its own, below the traceback that matters.
+        .env("RUST_BACKTRACE", "0")
         .current_dir(&dir);
     let help = "get it with `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` in the plugin's folder";
     if !run_tool(tool, NAME, help)?.success() {
