@@ -88,6 +88,7 @@ async fn sink(concurrency: usize) -> plan::Sink {
             headers: Vec::new(),
             ca: None,
         }),
+        plugin: None,
         retry: RetrySettings {
             initial: Duration::from_secs(1),
             factor: 2.0,

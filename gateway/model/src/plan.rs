@@ -272,6 +272,8 @@ pub struct Sink {
     pub name: Arc<str>,
     /// How it is reached.
     pub kind: SinkKind,
+    /// Slot of the tenants' plugins that shape its events and judge its answers, if any.
+    pub plugin: Option<Arc<str>>,
     /// When to try again, and when to give up.
     pub retry: crate::retry::RetrySettings,
     /// Deliveries in flight.

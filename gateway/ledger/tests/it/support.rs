@@ -149,6 +149,7 @@ impl ErpSink {
                 headers: vec![("authorization".to_owned(), plan::Secret::new("Bearer erp"))],
                 ca: None,
             }),
+            plugin: None,
             retry: RETRY,
             concurrency: 8,
         }

@@ -177,7 +177,7 @@ fn check_path(path: &str) -> Result<String, OutputFault> {
     Ok(if target.query.is_empty() { target.path.into_owned() } else { format!("{}?{}", target.path, target.query) })
 }
 
-fn check_body(body: Option<&[u8]>, limit: usize) -> Result<(), OutputFault> {
+pub(super) fn check_body(body: Option<&[u8]>, limit: usize) -> Result<(), OutputFault> {
     if body.is_some_and(|body| body.len() > limit) { Err(OutputFault::Body) } else { Ok(()) }
 }
 
@@ -216,7 +216,7 @@ fn is_visible(text: &str, max: usize) -> bool {
 }
 
 /// `type/subtype`, with parameters where there are any (RFC 9110 §8.3.1).
-fn is_media_type(text: &str) -> bool {
+pub(super) fn is_media_type(text: &str) -> bool {
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };

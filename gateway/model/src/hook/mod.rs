@@ -3,6 +3,7 @@
 //! [`check_decision`] and [`check_response`] stand between what a guest returned and anyone who acts on it.
 
 mod check;
+pub mod event;
 mod field;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -212,6 +213,7 @@ pub enum OutputFault {
     ContentType,
     EventType,
     Problem,
+    Reason,
 }
 
 impl Budget {
@@ -244,6 +246,7 @@ impl OutputFault {
             OutputFault::ContentType => "content_type",
             OutputFault::EventType => "event_type",
             OutputFault::Problem => "problem",
+            OutputFault::Reason => "reason",
         }
     }
 }

@@ -166,6 +166,7 @@ impl Check<'_> {
                 headers: self.headers(&at!["sinks", i, "http", "headers"], &http.headers),
                 ca: http.ca.as_ref().map(|ca| ca.get()),
             }),
+            plugin: written.plugin.as_ref().map(|slot| slot.arc()),
             retry: RetrySettings {
                 initial: retry.initial.get(),
                 factor: retry.factor.get(),

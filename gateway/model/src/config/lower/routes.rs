@@ -208,16 +208,17 @@ impl Check<'_> {
         }
     }
 
-    /// Tenants fill the slots that routes have.
+    /// Tenants fill the slots that routes and sinks have.
     fn slots(&mut self, written: &Written) {
-        let slots: HashMap<Arc<str>, ()> =
-            written.routes.iter().filter_map(|r| r.plugin.as_ref()).map(|slot| (slot.arc(), ())).collect();
+        let of_routes = written.routes.iter().filter_map(|route| route.plugin.as_ref());
+        let of_sinks = written.sinks.iter().filter_map(|sink| sink.plugin.as_ref());
+        let slots: HashMap<Arc<str>, ()> = of_routes.chain(of_sinks).map(|slot| (slot.arc(), ())).collect();
         for (t, tenant) in written.tenants.iter().enumerate() {
             for slot in tenant.plugins.keys().filter(|slot| !slots.contains_key(&***slot)) {
                 let path = at!["tenants", t, "plugins", &**slot];
                 if slots.is_empty() {
                     // Plugins are switched off as a whole; once is enough to say so.
-                    return self.warn(&path, "no route has a slot, so no plugin is used");
+                    return self.warn(&path, "no route and no sink has a slot, so no plugin is used");
                 }
                 let (message, help) = self.unknown("route's slot", slot, &slots);
                 self.error_of_key(&path, message, help);

@@ -193,6 +193,9 @@ pub struct Sink {
     pub name: Name,
     /// Delivered by an HTTP request; a 2xx answer confirms it.
     pub http: HttpSink,
+    /// Slot whose plugin, where the event's tenant has one there, shapes each event and judges each answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Name>,
     /// When to try again, and when to give up.
     #[serde(default)]
     pub retry: Retry,
