@@ -78,6 +78,7 @@ fn sink(name: &str) -> Arc<Sink> {
             headers: Vec::new(),
             ca: None,
         }),
+        plugin: None,
         retry: RetrySettings { initial: second, factor: 2.0, max: second, max_age: second, max_attempts: 1 },
         concurrency: 1,
     })
