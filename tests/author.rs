@@ -129,7 +129,11 @@ fn a_tenants_day() {
     );
     desk.done(&["build"]);
     let refused = desk.plugin(&["push", "--tenant", "acme"]);
-    assert!(!refused.done && refused.text.contains("fixtures-failed: order: expected forward, got a trap"), "{}", refused.text);
+    assert!(
+        !refused.done && refused.text.contains("fixtures-failed: order: expected forward, got a trap"),
+        "{}",
+        refused.text
+    );
     desk.done(&["push", "--tenant", "acme", "--no-fixtures"]);
     let tried = desk.done(&["deploy", "--tenant", "acme", "--canary", "50", "-m", "shorter"]);
     assert!(tried.contains("0.1.0 serves, 0.2.0 on trial (canary 50 %)"), "{tried}");
@@ -214,7 +218,11 @@ fn a_plugin_in_javascript() {
     assert!(!inspected.contains("sluis:plugin/log"), "what is not used is not imported: {inspected}");
 
     // What is thrown is told with its place in the source.
-    desk.edit("src/plugin.js", "return forward", "if (document.reference === \"A-0\") order.nothing();\n    return forward");
+    desk.edit(
+        "src/plugin.js",
+        "return forward",
+        "if (document.reference === \"A-0\") order.nothing();\n    return forward",
+    );
     let zero = "request:\n  body: { json: { number: \"A-0\", total: 1 } }\nexpect:\n  refuse: {}\n";
     std::fs::write(desk.project().join("fixtures/zero.yaml"), zero).unwrap();
     let trapped = desk.plugin(&["test"]);
@@ -227,7 +235,11 @@ fn a_plugin_in_javascript() {
     desk.edit("fixtures/zero.yaml", "refuse: {}", "fault: trap");
     // A capability is used once it is named.
     desk.edit("src/plugin.js", "\n/** Forwards", "\nimport * as log from \"../vendor/sluis/log.js\";\n/** Forwards");
-    desk.edit("src/plugin.js", "    return forward", "    log.warn(`mapped ${document.reference} ✓`);\n    return forward");
+    desk.edit(
+        "src/plugin.js",
+        "    return forward",
+        "    log.warn(`mapped ${document.reference} ✓`);\n    return forward",
+    );
     let unnamed = desk.plugin(&["build"]);
     assert!(!unnamed.done && unnamed.text.contains("sluis:plugin/log"), "{}", unnamed.text);
     desk.edit("plugin.yaml", "imports: []", "imports: [log]");
@@ -255,7 +267,11 @@ fn a_plugin_in_python() {
     let desk = Desk::new();
     assert!(desk.run(desk.dir.path(), &["new", "orders", "--lang", "py"]).done);
     desk.install(".venv");
-    desk.edit("src/plugin.py", "    return forward", "    if document[\"reference\"] == \"A-0\":\n        order.nothing()\n    return forward");
+    desk.edit(
+        "src/plugin.py",
+        "    return forward",
+        "    if document[\"reference\"] == \"A-0\":\n        order.nothing()\n    return forward",
+    );
     let zero = "request:\n  body: { json: { number: \"A-0\", total: 1 } }\nexpect:\n  refuse: {}\n";
     std::fs::write(desk.project().join("fixtures/zero.yaml"), zero).unwrap();
     let trapped = desk.plugin(&["test"]);

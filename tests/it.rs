@@ -11,6 +11,8 @@ mod author;
 mod config;
 /// `sluis demo`: the tour, and the stand-ins alone.
 mod demo;
+/// Events on their way to sinks: shaped and judged by plugins.
+mod events;
 /// Forwarding: bodies, framings, protocols, deadlines, retries, hygiene.
 mod forward;
 /// Tokens and keys through the whole gateway.

@@ -26,10 +26,7 @@ fn sandbox() -> Arc<Sandbox> {
         compile_memory: 4 << 30,
         // Kept from run to run: the interpreters take the compiler long.
         artefact_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts"),
-        worker: WorkerCommand {
-            program: env!("CARGO_BIN_EXE_sluis").into(),
-            args: vec!["compile-worker".into()],
-        },
+        worker: WorkerCommand { program: env!("CARGO_BIN_EXE_sluis").into(), args: vec!["compile-worker".into()] },
     };
     Sandbox::new(settings).unwrap()
 }

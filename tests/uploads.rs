@@ -301,9 +301,7 @@ fn the_fixtures_that_a_version_carries_are_run_before_it_is_kept() {
         let fixtures: Vec<Named> = serde_json::from_value(fixtures).unwrap();
         sluis_fixture::attach(&example("tester"), &fixtures).unwrap()
     };
-    let fixture = |name: &str, path: &str, expect: serde_json::Value| {
-        json!({ "name": name, "fixture": { "request": { "path": path }, "expect": expect } })
-    };
+    let fixture = |name: &str, path: &str, expect: serde_json::Value| json!({ "name": name, "fixture": { "request": { "path": path }, "expect": expect } });
     let refuses = fixture("refuses", "/refuse/422", json!({ "refuse": { "status": 422 } }));
     let spins = fixture("spins", "/spin", json!({ "fault": "cpu" }));
     let answer = shop.upload("1.0.0", &with(json!([refuses, spins])));

@@ -24,21 +24,45 @@ globalThis.Date = class extends Date {
     }
 };
 
+/** What each hook may say, as the contract has it. */
+const SAYS = {
+    onRequest: ["forward", "enqueue", "respond", "refuse"],
+    onRequestHead: ["forward", "enqueue", "respond", "refuse"],
+    shape: ["send", "done", "dead"],
+    judge: ["done", "retry", "dead"],
+};
+
 /** @param {unknown} hook what the plugin exports @param {string} name */
 export function guard(hook, name) {
-    return (message) => {
+    return (...told) => {
         try {
             if (typeof hook !== "function") throw new TypeError(`src/plugin.js exports no function ${name}`);
-            const said = hook(message);
-            if (said === undefined) throw new TypeError(`${name} returned nothing`);
-            return said;
+            return checked(said(hook, name, told), name);
         } catch (thrown) {
-            if (thrown instanceof Decision) return thrown;
-            if (thrown instanceof Invalid) return thrown.refuse();
             tell(describe(thrown));
             throw thrown;
         }
     };
+}
+
+/** What the hook returns or throws. */
+function said(hook, name, told) {
+    try {
+        return hook(...told);
+    } catch (thrown) {
+        if (thrown instanceof Decision) return thrown;
+        // An event that is not what it must be never will be.
+        if (thrown instanceof Invalid) return name === "shape" ? thrown.dead() : thrown.refuse();
+        throw thrown;
+    }
+}
+
+function checked(said, name) {
+    if (name === "judge" && (said === undefined || said === null)) return null;
+    if (said === undefined) throw new TypeError(`${name} returned nothing`);
+    const tags = SAYS[name];
+    if (tags && !tags.includes(said?.tag)) throw new TypeError(`${name} may say ${tags.join(", ")}, not ${said?.tag}`);
+    return said;
 }
 
 function describe(thrown) {

@@ -17,6 +17,11 @@ export class Invalid extends Error {
         this.words = field.words;
     }
 
+    /** The same of an event, which is sent nowhere then. @returns {Decision} */
+    dead() {
+        return new Decision("dead", `${this.pointer}: ${this.message}`.slice(0, 200));
+    }
+
     /** @returns {Decision} */
     refuse() {
         const { kind, title } = this.words;

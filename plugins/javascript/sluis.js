@@ -82,6 +82,36 @@ export function change(change = {}) {
 }
 
 /**
+ * Of `shape`: send the event, unchanged but for what is named; what was accepted stays as it is.
+ * @param {{ contentType?: string, setHeaders?: Record<string, string>, body?: string | Uint8Array,
+ *           json?: unknown }} change
+ */
+export function send(change = {}) {
+    const { body, headers } = content(change);
+    return new Decision("send", {
+        contentType: change.contentType ?? headers[0]?.[1] ?? null,
+        setHeaders: Object.entries(change.setHeaders ?? {}),
+        body,
+        extra: [],
+    });
+}
+
+/** Of `shape` and `judge`: the sink has the event, or needs none of it. @param {string} reason kept in its history */
+export function done(reason) {
+    return new Decision("done", reason);
+}
+
+/** Of `shape` and `judge`: the event is a dead letter for this sink. @param {string} reason kept with it */
+export function dead(reason) {
+    return new Decision("dead", reason);
+}
+
+/** Of `judge`: try again after so many seconds, or by the sink's settings. @param {number} [seconds] */
+export function retry(seconds) {
+    return new Decision("retry", seconds ?? null);
+}
+
+/**
  * The first field of this lower-case name; undefined where there is none.
  * @param {{ headers: [string, string][] }} message
  * @param {string} name

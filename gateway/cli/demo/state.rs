@@ -12,8 +12,7 @@ use super::DemoError;
 use crate::certs::{self, CertsError};
 
 /// Components that the demo's tenants need.
-const COMPONENTS: [&str; 4] =
-    ["acme-orders.wasm", "globex-orders.wasm", "hooli-orders.wasm", "vandelay-orders.wasm"];
+const COMPONENTS: [&str; 4] = ["acme-orders.wasm", "globex-orders.wasm", "hooli-orders.wasm", "vandelay-orders.wasm"];
 const TEMPLATE: &str = include_str!("gateway.yaml");
 
 /// Orders to try the demo with.

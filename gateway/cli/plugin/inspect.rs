@@ -22,13 +22,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
         None => Project::open(&PathBuf::from("."))?.component(),
     };
     let plugin = load(&component).await?;
-    let hooks = plugin.hooks();
-    let named = [
-        (hooks.on_request, "on-request"),
-        (hooks.on_request_head, "on-request-head"),
-        (hooks.on_response, "on-response"),
-    ];
-    let hooks: Vec<&str> = named.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
+    let hooks: Vec<&str> = plugin.hooks().names().collect();
     let Facts { size, compiled } = plugin.facts();
     crate::say(&format!("digest    {}", plugin.digest()))?;
     crate::say(&format!("size      {size} bytes"))?;

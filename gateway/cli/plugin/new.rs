@@ -45,11 +45,9 @@ fn parts(language: Language) -> Parts {
                 ("package-lock.json", include_str!("../../../plugins/tools/package-lock.json")),
             ],
         ),
-        Language::Python => (
-            &PYTHON,
-            "vendor",
-            &[("requirements.txt", include_str!("../../../plugins/tools/requirements.txt"))],
-        ),
+        Language::Python => {
+            (&PYTHON, "vendor", &[("requirements.txt", include_str!("../../../plugins/tools/requirements.txt"))])
+        }
     }
 }
 
@@ -91,8 +89,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     copy(sdk, sdk, &dir.join(vendor), &<[u8]>::to_vec)?;
     let mut manifest = format!("name: {name}\nversion: 0.1.0\nlanguage: {}\n", lang.word());
     if lang.is_interpreted() {
-        manifest.push_str("# Of on-request, on-request-head, on-response.\nhooks: [on-request]\n");
-        manifest.push_str("# Of log, config, clock, metrics, kv, http-client: those that the source uses.\nimports: []\n");
+        manifest.push_str("# Of on-request, on-request-head, on-response, on-event.\nhooks: [on-request]\n");
+        manifest
+            .push_str("# Of log, config, clock, metrics, kv, http-client: those that the source uses.\nimports: []\n");
     }
     write(&dir.join(MANIFEST), manifest.as_bytes())?;
     let at = dir.display();
@@ -103,12 +102,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Copies what is in `from`, with its place below `root`, changed by `to_bytes`.
-fn copy(
-    root: &Dir<'_>,
-    from: &Dir<'_>,
-    to: &Path,
-    to_bytes: &impl Fn(&[u8]) -> Vec<u8>,
-) -> Result<(), PluginError> {
+fn copy(root: &Dir<'_>, from: &Dir<'_>, to: &Path, to_bytes: &impl Fn(&[u8]) -> Vec<u8>) -> Result<(), PluginError> {
     for entry in from.entries() {
         match entry {
             DirEntry::Dir(dir) => copy(root, dir, to, to_bytes)?,

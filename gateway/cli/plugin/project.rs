@@ -57,6 +57,7 @@ pub enum Hook {
     OnRequest,
     OnRequestHead,
     OnResponse,
+    OnEvent,
 }
 
 impl Hook {
@@ -66,6 +67,7 @@ impl Hook {
             Hook::OnRequest => "on-request",
             Hook::OnRequestHead => "on-request-head",
             Hook::OnResponse => "on-response",
+            Hook::OnEvent => "on-event",
         }
     }
 }
@@ -155,7 +157,9 @@ impl Project {
         let says = manifest.hooks.is_some() || manifest.imports.is_some();
         if says && !manifest.language.is_interpreted() {
             let language = manifest.language.word();
-            return Err(wrong(format!("`hooks` and `imports` are not for {language}: what is compiled says it of itself")));
+            return Err(wrong(format!(
+                "`hooks` and `imports` are not for {language}: what is compiled says it of itself"
+            )));
         }
         Ok(Project { dir: dir.to_owned(), manifest })
     }

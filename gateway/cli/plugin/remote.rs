@@ -158,7 +158,10 @@ pub async fn push(args: &Push) -> Result<(), Failure> {
     ))?;
     for fixture in report["fixtures"].as_array().into_iter().flatten() {
         let (name, cpu) = (text(fixture, "name"), &fixture["cpu_us"]);
-        crate::say(&format!("✔ {name}  {cpu} µs  {} KiB  {} host calls", fixture["memory_kib"], fixture["host_calls"]))?;
+        crate::say(&format!(
+            "✔ {name}  {cpu} µs  {} KiB  {} host calls",
+            fixture["memory_kib"], fixture["host_calls"]
+        ))?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use sluis_model::fields;
 use sluis_model::hook::{
-    CallFault, CheckedDecision, CheckedResponse, RequestView, ResponseView, Usage, check_decision, check_response,
+    CallFault, CheckedDecision, CheckedResponse, OutputFault, RequestView, ResponseView, Usage, check_decision,
+    check_response,
 };
 use sluis_model::refusal::Refusal;
 use sluis_sandbox::{LogLine, Outcome, Plugin};
@@ -35,12 +36,12 @@ pub async fn on_request(cx: Context<'_>, asked: Asked<'_>, view: RequestView<'_>
     let outcome = picked.serves.plugin.on_request(view, &tenant.scope, limits, route.route.body_limit).await;
     tenant.metrics.on_request.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;
-    let decision = settle(cx.app, asked, correlation_id, outcome)?;
+    let decision = settle(cx.app, tenant, &picked.serves, correlation_id, outcome).map_err(|fault| refusal(&fault))?;
     if let Some(shadow) = &picked.shadow {
         shadow::compare(cx, asked, shadow, view, decision.clone());
     }
     check_decision(decision, &route.route)
-        .map_err(|fault| refuse(cx.app, asked, correlation_id, &CallFault::Output(fault)))
+        .map_err(|fault| refusal(&invalid(cx.app, tenant, &picked.serves, correlation_id, fault)))
 }
 
 /// Asks `on-response`.
@@ -55,18 +56,37 @@ pub async fn on_response(
     let outcome = picked.serves.plugin.on_response(view, &tenant.scope, limits, route.route.body_limit).await;
     tenant.metrics.on_response.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;
-    let change = settle(cx.app, asked, correlation_id, outcome)?;
+    let change = settle(cx.app, tenant, &picked.serves, correlation_id, outcome).map_err(|fault| refusal(&fault))?;
     check_response(change, route.route.body_limit)
-        .map_err(|fault| refuse(cx.app, asked, correlation_id, &CallFault::Output(fault)))
+        .map_err(|fault| refusal(&invalid(cx.app, tenant, &picked.serves, correlation_id, fault)))
 }
 
-fn settle<T>(app: &App, asked: Asked<'_>, correlation_id: &str, outcome: Outcome<T>) -> Result<T, Refusal> {
+/// Counts and writes what came of a call; what it returned is still to be checked.
+pub fn settle<T>(
+    app: &App,
+    tenant: &TenantState,
+    served: &Served,
+    correlation_id: &str,
+    outcome: Outcome<T>,
+) -> Result<T, CallFault> {
     let Outcome { result, usage, logs, counts } = outcome;
-    let Asked { tenant, picked, .. } = asked;
-    picked.serves.called(usage.cpu);
+    served.called(usage.cpu);
     add_counts(tenant, &counts, &usage);
-    write_logs(tenant, &picked.serves.plugin, correlation_id, &logs, &usage);
-    result.map_err(|fault| refuse(app, asked, correlation_id, &fault))
+    write_logs(tenant, &served.plugin, correlation_id, &logs, &usage);
+    result.inspect_err(|fault| note(app, tenant, served, correlation_id, fault))
+}
+
+/// Notes that what a call returned may not be acted on.
+pub fn invalid(
+    app: &App,
+    tenant: &TenantState,
+    served: &Served,
+    correlation_id: &str,
+    fault: OutputFault,
+) -> CallFault {
+    let fault = CallFault::Output(fault);
+    note(app, tenant, served, correlation_id, &fault);
+    fault
 }
 
 fn add_counts(tenant: &TenantState, counts: &[u64], usage: &Usage) {
@@ -96,32 +116,33 @@ pub fn write_logs(tenant: &TenantState, plugin: &Plugin, correlation_id: &str, l
     }
 }
 
-/// The refusal for a fault; its reason goes to the log and the metrics, never to the client.
-fn refuse(app: &App, asked: Asked<'_>, correlation_id: &str, fault: &CallFault) -> Refusal {
-    let Asked { tenant, picked, .. } = asked;
-    let refusal = match fault {
+/// What the client is told of a fault; its reason is for the log and the metrics.
+fn refusal(fault: &CallFault) -> Refusal {
+    match fault {
         CallFault::Trap(_) => Refusal::PluginFault,
         CallFault::Budget(_) => Refusal::PluginBudgetExceeded,
         CallFault::Capacity => Refusal::PluginCapacity,
         CallFault::Output(_) => Refusal::PluginOutputInvalid,
-    };
+    }
+}
+
+fn note(app: &App, tenant: &TenantState, served: &Served, correlation_id: &str, fault: &CallFault) {
     let kind = fault.label();
     app.metrics.plugin_faults.with_label_values(&[&*tenant.tenant.id, kind]).inc();
     tracing::warn!(
         tenant = &*tenant.tenant.id,
-        plugin = &*picked.serves.plugin.name,
+        plugin = &*served.plugin.name,
         correlation_id,
-        blame = refusal.answer().blame.label(),
+        blame = refusal(fault).answer().blame.label(),
         kind,
         reason = fault.reason(),
         "plugin gave no decision"
     );
-    tenant.log.push(Clock::unix_millis(), &picked.serves.plugin.name, "fault", correlation_id, fault.reason());
+    tenant.log.push(Clock::unix_millis(), &served.plugin.name, "fault", correlation_id, fault.reason());
     // That no slot was free is no fault of the component's.
     if !matches!(fault, CallFault::Capacity) {
-        faulted(app, tenant, &picked.serves);
+        faulted(app, tenant, served);
     }
-    refusal
 }
 
 /// Counts a fault of a version, and says so where there were too many.

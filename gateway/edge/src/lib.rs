@@ -12,6 +12,7 @@ pub mod clock;
 pub mod components;
 pub mod decide;
 pub mod enqueue;
+mod events;
 pub mod forward;
 pub mod guard;
 pub mod head;

@@ -259,6 +259,8 @@ pub struct TenantMetrics {
     pub on_request: Histogram,
     /// `on-response` calls.
     pub on_response: Histogram,
+    /// `on-event` calls.
+    pub on_event: Histogram,
     /// Log lines dropped.
     pub log_dropped: IntCounter,
     /// Its plugins' own, in the plan's order.
@@ -279,6 +281,7 @@ impl TenantMetrics {
             accepted: metrics.events_accepted.with_label_values(&[tenant]),
             on_request: metrics.plugin_duration.with_label_values(&[tenant, "on-request"]),
             on_response: metrics.plugin_duration.with_label_values(&[tenant, "on-response"]),
+            on_event: metrics.plugin_duration.with_label_values(&[tenant, "on-event"]),
             log_dropped: metrics.plugin_log_dropped.with_label_values(&[tenant]),
             counters,
             counts_dropped: metrics.plugin_counts_dropped.with_label_values(&[tenant]),

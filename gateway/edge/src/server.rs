@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::components::Components;
+use crate::events::EventPlugins;
 use crate::guard::Guard;
 use crate::http_client::HttpConnections;
 use crate::jwks::{Jwks, JwksContext};
@@ -129,7 +130,8 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
     let metrics = Metrics::new()?;
     let observed = Observed::new(metrics.clone());
     let sandbox = Sandbox::new(sandbox_settings(&plan, &options))?;
-    let ledger = Arc::new(open_ledger(&plan, observed.clone(), options.upgrade)?);
+    let event_plugins = Arc::new(EventPlugins::default());
+    let ledger = Arc::new(open_ledger(&plan, observed.clone(), event_plugins.clone(), options.upgrade)?);
     let registry = control.block_on(Registry::open(ledger.clone(), &plan.server.state_dir.join("components")))?;
     let components = Components::new(sandbox, registry);
     let (plugins, failed) = control.block_on(components.load(&plan, None))?;
@@ -153,6 +155,7 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
         draining: AtomicBool::new(false),
     });
+    event_plugins.attach(&app);
 
     let (stop_accepting, accepting) = watch::channel(false);
     let (stop_working, working) = watch::channel(false);
@@ -384,12 +387,21 @@ fn make_state_dir(plan: &Plan) -> Result<(), StartError> {
 }
 
 /// A successor waits for its predecessor to let go of the ledger, which it does at the end of its drain.
-fn open_ledger(plan: &Plan, observer: Arc<Observed>, upgrade: bool) -> Result<Ledger, StartError> {
+fn open_ledger(
+    plan: &Plan,
+    observer: Arc<Observed>,
+    event_plugins: Arc<EventPlugins>,
+    upgrade: bool,
+) -> Result<Ledger, StartError> {
     const MARGIN: Duration = Duration::from_secs(10);
     const AGAIN: Duration = Duration::from_millis(50);
     let deadline = Instant::now() + plan.server.drain + MARGIN;
     loop {
-        let options = sluis_ledger::Options { observer: observer.clone(), ..Default::default() };
+        let options = sluis_ledger::Options {
+            observer: observer.clone(),
+            event_hook: Some(event_plugins.clone()),
+            ..Default::default()
+        };
         match Ledger::open_with(&plan.server.state_dir.join("ledger"), &plan.ledger, options) {
             Err(sluis_ledger::OpenError::InUse { .. }) if upgrade && Instant::now() < deadline => {
                 std::thread::park_timeout(AGAIN);

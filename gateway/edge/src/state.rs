@@ -17,10 +17,10 @@ use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
 use crate::rollouts::Trouble;
-use crate::uploads::TENANT_UPLOADS;
 use crate::serving::{Serving, Slot, TenantPlugin};
 use crate::tenant_log::TenantLog;
 use crate::tokens::{TokenCache, Tokens};
+use crate::uploads::TENANT_UPLOADS;
 use crate::upstream::{UpstreamError, UpstreamState};
 
 /// The process: what every request needs.

@@ -79,15 +79,10 @@ pub struct FixtureReport {
 impl Report {
     fn of(plugin: &Plugin, fixtures: Vec<FixtureReport>) -> Report {
         let (hooks, facts) = (plugin.hooks(), plugin.facts());
-        let named = [
-            (hooks.on_request, "on-request"),
-            (hooks.on_request_head, "on-request-head"),
-            (hooks.on_response, "on-response"),
-        ];
         Report {
             digest: plugin.digest().to_owned(),
             size: facts.size,
-            hooks: named.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect(),
+            hooks: hooks.names().map(str::to_owned).collect(),
             imports: plugin.imports().to_vec(),
             compiled_in_ms: facts.compiled.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             fixtures,

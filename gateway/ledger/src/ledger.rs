@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluis_model::event::NewEvent;
+use sluis_model::hook::event::EventHook;
 use sluis_model::plan;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -22,6 +23,8 @@ use crate::{deliver, purge};
 pub struct Options {
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
+    /// Asked about every event of a sink with a plugin; without it they are sent as they were accepted.
+    pub event_hook: Option<Arc<dyn EventHook>>,
     /// Where time comes from.
     pub clock: Clock,
     /// An accept that storage does not answer in this time is refused.
@@ -41,6 +44,7 @@ impl Default for Options {
         let tuning = Tuning::default();
         Options {
             observer: Arc::new(NoObserver),
+            event_hook: None,
             clock: Clock::system(),
             accept_timeout: Duration::from_secs(2),
             max_pages: None,
@@ -70,6 +74,7 @@ pub struct Ledger {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) event_hook: Option<Arc<dyn EventHook>>,
     pub(crate) settings: plan::Ledger,
     accept_timeout: Duration,
 }
@@ -104,8 +109,8 @@ impl Ledger {
                 tuning: Tuning { page_size: options.page_size, cache_kib: options.cache_kib },
             },
         )?;
-        let Options { observer, clock, accept_timeout, .. } = options;
-        Ok(Ledger { store, clock, observer, settings: settings.clone(), accept_timeout })
+        let Options { observer, event_hook, clock, accept_timeout, .. } = options;
+        Ok(Ledger { store, clock, observer, event_hook, settings: settings.clone(), accept_timeout })
     }
 
     /// Whether an event of this tenant could be accepted now: a cheap look at counters, worth taking before a body is

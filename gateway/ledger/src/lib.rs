@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! 1. [`Ledger::accept`] returns `Ok` only after the transaction that holds the event is on stable storage.
-//! 2. An event leaves only when its sink confirmed. A crash may repeat an attempt, with the same event id and a higher
-//!    attempt number; it never loses one.
+//! 2. An event leaves only when its sink confirmed, or the tenant's plugin for that sink said that it is done. A crash
+//!    may repeat an attempt, with the same event id and a higher attempt number; it never loses one.
 //! 3. One thread writes. Everything that changes state goes through it and is committed in groups.
 //! 4. After a failed commit nothing more is written by this process: the writer is poisoned, accepting ends, and
 //!    [`Ledger::health`] says so. A full disk is not such a failure; it refuses until there is room again.

@@ -58,7 +58,7 @@ pub struct DeliveryStatus {
 /// The last failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastError {
-    /// `http` with a status, or a word for what failed below HTTP.
+    /// `http` with a status, a word for what failed below HTTP, or `plugin`.
     pub kind: String,
     /// `transient`, `throttled`, `permanent`, `ambiguous` or `poison`.
     pub class: String,

@@ -6,7 +6,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::Engine;
 
 use crate::capability::{Offer, offer};
-use crate::contract::{ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE};
+use crate::contract::{ON_EVENT, ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE};
 use crate::error::LoadError;
 use crate::text;
 
@@ -81,7 +81,7 @@ pub(crate) fn admit(surface: &Surface, grants: &[Grant]) -> Result<(), LoadError
     if !ungranted.is_empty() {
         return Err(LoadError::CapabilityNotGranted(ungranted));
     }
-    let hooks = [ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE].map(|(interface, _)| interface);
+    let hooks = [ON_REQUEST.0, ON_REQUEST_HEAD.0, ON_RESPONSE.0, ON_EVENT];
     if !surface.exports.iter().any(|export| hooks.contains(&export.as_str())) {
         return Err(LoadError::WrongWorld(format!("it exports none of {}", hooks.join(", "))));
     }

@@ -18,12 +18,12 @@ use crate::artefact::{ArtefactStore, Kept};
 use crate::call;
 use crate::capability;
 use crate::compile::compile;
-use crate::contract::{self, ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE};
+use crate::contract::{self, JUDGE, ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE, SHAPE};
 use crate::engine;
 use crate::error::{LoadError, SandboxError};
 use crate::imports::{self, Surface};
 use crate::lane::Lane;
-use crate::plugin::{Core, Facts, Loaded, Plugin};
+use crate::plugin::{Core, Facts, Loaded, OnEvent, Plugin};
 use crate::state::CallState;
 use crate::text;
 use crate::ticker::Ticker;
@@ -228,6 +228,9 @@ impl Sandbox {
             on_request: hook(&component, ON_REQUEST)?,
             on_request_head: hook(&component, ON_REQUEST_HEAD)?,
             on_response: hook(&component, ON_RESPONSE)?,
+            on_event: hook(&component, SHAPE)?
+                .zip(hook(&component, JUDGE)?)
+                .map(|(shape, judge)| OnEvent { shape, judge }),
             pre,
         })
     }
@@ -346,6 +349,11 @@ fn signatures(loaded: &Loaded, store: &mut Store<CallState>, instance: Instance)
     }
     if let Some(hook) = &loaded.on_response {
         instance.get_typed_func::<(contract::Response<'_>,), (contract::ResponseChange,)>(&mut *store, hook)?;
+    }
+    if let Some(OnEvent { shape, judge }) = &loaded.on_event {
+        type Judged<'a> = (contract::Event<'a>, contract::Answer<'a>);
+        instance.get_typed_func::<(contract::Event<'_>,), (contract::Preparation,)>(&mut *store, shape)?;
+        instance.get_typed_func::<Judged<'_>, (Option<contract::Verdict>,)>(&mut *store, judge)?;
     }
     Ok(())
 }

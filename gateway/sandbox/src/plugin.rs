@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluis_model::hook::event::{EventView, Preparation, SinkAnswer, Verdict};
 use sluis_model::hook::{CallFault, Decision, RequestView, ResponseChange, ResponseView, Usage};
 use sluis_model::plan::CallLimits;
 use wasmtime::Engine;
@@ -36,6 +37,13 @@ pub(crate) struct Loaded {
     pub(crate) on_request: Option<ComponentExportIndex>,
     pub(crate) on_request_head: Option<ComponentExportIndex>,
     pub(crate) on_response: Option<ComponentExportIndex>,
+    pub(crate) on_event: Option<OnEvent>,
+}
+
+/// The functions of `on-event`.
+pub(crate) struct OnEvent {
+    pub(crate) shape: ComponentExportIndex,
+    pub(crate) judge: ComponentExportIndex,
 }
 
 /// What was found out about a component on the way.
@@ -70,6 +78,21 @@ pub struct Hooks {
     pub on_request_head: bool,
     /// Changes answers.
     pub on_response: bool,
+    /// Shapes events and judges the answers of sinks.
+    pub on_event: bool,
+}
+
+impl Hooks {
+    /// The names of those that are there, as wit/ has them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let named = [
+            (self.on_request, "on-request"),
+            (self.on_request_head, "on-request-head"),
+            (self.on_response, "on-response"),
+            (self.on_event, "on-event"),
+        ];
+        named.into_iter().filter_map(|(there, name)| there.then_some(name))
+    }
 }
 
 /// What came of a call. `usage` and `logs` are facts for the caller to count and write; they are there after a fault
@@ -93,6 +116,7 @@ impl Plugin {
             on_request: self.loaded.on_request.is_some(),
             on_request_head: self.loaded.on_request_head.is_some(),
             on_response: self.loaded.on_response.is_some(),
+            on_event: self.loaded.on_event.is_some(),
         }
     }
 
@@ -150,6 +174,35 @@ impl Plugin {
         let response = contract::Response::from(view);
         let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes };
         call::<_, contract::ResponseChange>(call_settings, (response,)).await.map(ResponseChange::from)
+    }
+}
+
+impl Plugin {
+    /// Calls `shape` of `on-event` in a fresh instance; otherwise as [`Plugin::on_request`].
+    pub async fn shape(
+        &self,
+        event: EventView<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+        output_bytes: usize,
+    ) -> Outcome<Preparation> {
+        let Some(OnEvent { shape: hook, .. }) = &self.loaded.on_event else { return Outcome::without_hook() };
+        let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes };
+        call::<_, contract::Preparation>(call_settings, (contract::Event::from(event),)).await.map(Preparation::from)
+    }
+
+    /// Calls `judge` of `on-event` in a fresh instance; otherwise as [`Plugin::on_request`].
+    pub async fn judge(
+        &self,
+        event: EventView<'_>,
+        answer: SinkAnswer<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+    ) -> Outcome<Option<Verdict>> {
+        let Some(OnEvent { judge: hook, .. }) = &self.loaded.on_event else { return Outcome::without_hook() };
+        let told = (contract::Event::from(event), contract::Answer::from(answer));
+        let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes: 0 };
+        call::<_, Option<contract::Verdict>>(call_settings, told).await.map(|verdict| verdict.map(Verdict::from))
     }
 }
 

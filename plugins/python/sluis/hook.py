@@ -29,20 +29,21 @@ gc.disable()
 
 def guard(plugin: ModuleType, name: str) -> Callable:
     """The plugin's function of this name as the method that the contract calls."""
-    hook = getattr(plugin, name, None)
+    # A plugin that judges nothing leaves answers to the gateway.
+    hook = getattr(plugin, name, (lambda *_: None) if name == "judge" else None)
     if not callable(hook):
         raise TypeError(f"src/plugin.py has no function {name}")
-    said = _change if name == "on_response" else _decision
+    said = {"on_response": _change, "shape": _preparation, "judge": _verdict}.get(name, _decision)
 
-    def guarded(_self, message):
+    def guarded(_self, *told):
         # From here on these would trap without a word.
         sys.stdout = sys.stderr = NOWHERE
         sys.meta_path = FINDERS
         try:
-            return said(hook, message)
+            return said(hook, *told)
         except BaseException as error:
-            told = "".join(_described(error))
-        _tell(told)
+            described = "".join(_described(error))
+        _tell(described)
         # In the place of the error, which would be shown once more, to nobody.
         raise Told
 
@@ -66,6 +67,35 @@ def _change(hook: Callable, response) -> ResponseChange:
     if not isinstance(change, ResponseChange):
         raise TypeError(f"{hook.__name__} returned no change: {change!r}")
     return change
+
+
+def _preparation(hook: Callable, event):
+    from .event import Preparation, dead
+
+    try:
+        said = hook(event)
+    except Preparation as raised:
+        said = raised
+    except Invalid as invalid:
+        # An event that is not what it must be never will be.
+        said = dead(f"{invalid.pointer}: {invalid.detail}"[:200])
+    if not isinstance(said, Preparation):
+        raise TypeError(f"{hook.__name__} returned no preparation: {said!r}")
+    return said.preparation
+
+
+def _verdict(hook: Callable, event, answer):
+    from .event import Verdict
+
+    try:
+        said = hook(event, answer)
+    except Verdict as raised:
+        said = raised
+    if said is None:
+        return None
+    if not isinstance(said, Verdict):
+        raise TypeError(f"{hook.__name__} returned no verdict: {said!r}")
+    return said.verdict
 
 
 class Told(Exception):

@@ -58,3 +58,26 @@ pub mod response {
         default_bindings_module: "sluis_plugin::bindings::response",
     });
 }
+
+/// World `event`.
+pub mod event {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "event",
+        with: {
+            "sluis:plugin/types@1.0.0": crate::bindings::request::sluis::plugin::types,
+            "sluis:plugin/panic@1.0.0": crate::bindings::request::sluis::plugin::panic,
+            "sluis:plugin/log@1.0.0": crate::bindings::request::sluis::plugin::log,
+            "sluis:plugin/config@1.0.0": crate::bindings::request::sluis::plugin::config,
+            "sluis:plugin/clock@1.0.0": crate::bindings::request::sluis::plugin::clock,
+            "sluis:plugin/metrics@1.0.0": crate::bindings::request::sluis::plugin::metrics,
+            "sluis:plugin/kv@1.0.0": crate::bindings::request::sluis::plugin::kv,
+            "sluis:plugin/http-client@1.0.0": crate::bindings::request::sluis::plugin::http_client,
+        },
+        generate_all,
+        generate_unused_types: true,
+        pub_export_macro: true,
+        export_macro_name: "export_event",
+        default_bindings_module: "sluis_plugin::bindings::event",
+    });
+}

@@ -26,6 +26,7 @@ pub mod config;
 pub mod currency;
 pub mod date;
 pub mod decimal;
+pub mod event;
 pub mod http_client;
 pub mod json;
 pub mod kv;

@@ -1,7 +1,8 @@
 /// Exports the hooks of a plugin, and gives it the lean runtime unless it asks for `std`.
 ///
 /// Hooks are `on_request` and `on_request_head` (`fn(Request) -> impl Into<Decision>`; a `Result<Decision, Problem>`
-/// will do) and `on_response` (`fn(Response) -> ResponseChange`). One call per component.
+/// will do), `on_response` (`fn(Response) -> ResponseChange`) and `on_event` (a type that is
+/// [`OnEvent`](crate::event::OnEvent)). One call per component.
 ///
 /// ```text
 /// sluis_plugin::plugin! { on_request: decide, on_response: answer }   // lean; the crate is no_std on wasm
@@ -58,6 +59,23 @@ macro_rules! __hook {
             }
             #[cfg(target_family = "wasm")]
     $crate::bindings::response::export_response!(Hook with_types_in $crate::bindings::response);
+        };
+    };
+    (on_event, $hook:path) => {
+        const _: () = {
+            #[allow(dead_code)]
+            struct Hook;
+            impl $crate::bindings::event::exports::sluis::plugin::on_event::Guest for Hook {
+                fn shape(event: $crate::event::Event) -> $crate::event::Preparation {
+                    <$hook as $crate::event::OnEvent>::shape(event)
+                }
+
+                fn judge(event: $crate::event::Event, answer: $crate::event::Answer) -> Option<$crate::event::Verdict> {
+                    <$hook as $crate::event::OnEvent>::judge(event, answer)
+                }
+            }
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::event::export_event!(Hook with_types_in $crate::bindings::event);
         };
     };
 }

@@ -37,7 +37,13 @@ fn entry_module(hooks: &[Hook]) -> String {
     for hook in hooks {
         let name = camel_case(hook.word());
         // Writing to a String does not fail.
-        let _ = writeln!(module, "export const {name} = {{ {name}: guard(plugin.{name}, \"{name}\") }};");
+        let _ = match hook {
+            Hook::OnEvent => writeln!(
+                module,
+                "export const {name} = {{\n    shape: guard(plugin.shape, \"shape\"),\n    judge: guard(plugin.judge ?? (() => null), \"judge\"),\n}};"
+            ),
+            _ => writeln!(module, "export const {name} = {{ {name}: guard(plugin.{name}, \"{name}\") }};"),
+        };
     }
     module
 }

@@ -16,12 +16,22 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     let built = made.join("component.wasm");
     let mut tool = tool_of(&dir, ".venv/bin", NAME);
     tool.args(["--quiet", "--wit-path", "target/python/wit", "--world", world::NAME, "componentize", "--stub-wasi"])
-        .args(["--python-path", "target/python", "--python-path", "src", "--python-path", "vendor", "entry", "--output"])
+        .args([
+            "--python-path",
+            "target/python",
+            "--python-path",
+            "src",
+            "--python-path",
+            "vendor",
+            "entry",
+            "--output",
+        ])
         .arg(&built)
         // Its own, below the traceback that matters.
         .env("RUST_BACKTRACE", "0")
         .current_dir(&dir);
-    let help = "get it with `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` in the plugin's folder";
+    let help =
+        "get it with `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` in the plugin's folder";
     if !run_tool(tool, NAME, help)?.success() {
         return Err(PluginError::NotBuilt);
     }
@@ -37,8 +47,12 @@ fn entry_module(hooks: &[Hook]) -> String {
     for hook in hooks {
         let name = hook.word().replace('-', "_");
         let class: String = hook.word().split('-').map(capitalised).collect();
-        // Writing to a String does not fail.
-        let _ = write!(module, "\n\nclass {class}:\n    {name} = guard(plugin, \"{name}\")\n");
+        let _ = write!(module, "\n\nclass {class}:\n");
+        let functions: &[&str] = if *hook == Hook::OnEvent { &["shape", "judge"] } else { &[&name] };
+        for function in functions {
+            // Writing to a String does not fail.
+            let _ = writeln!(module, "    {function} = guard(plugin, \"{function}\")");
+        }
     }
     module
 }

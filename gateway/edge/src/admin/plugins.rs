@@ -23,8 +23,8 @@ use super::views::{
 };
 use crate::clock::Clock;
 use crate::rollouts::Rollouts;
-use crate::uploads::Report;
 use crate::state::TenantState;
+use crate::uploads::Report;
 
 /// Longest time for a component to come in.
 const UPLOAD: Duration = Duration::from_secs(60);

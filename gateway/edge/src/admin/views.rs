@@ -6,8 +6,8 @@ use sluis_ledger::{AuditEntry, PluginVersion};
 use sluis_model::rollout::{Candidate, Guard, Record, Rollout, Trial, Version};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::uploads::Report;
 use crate::tenant_log::Line;
+use crate::uploads::Report;
 
 /// A component that was kept.
 #[derive(Debug, Serialize, ToSchema)]

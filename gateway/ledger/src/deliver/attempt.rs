@@ -1,4 +1,5 @@
-//! One attempt: send, judge, record. Nothing of the ledger is locked while the sink takes its time.
+//! One attempt: send, judge, record. Nothing of the ledger is locked while the sink takes its time, or the plugin that
+//! may have a say in it (see [`super::hook`]).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use sluis_model::retry::{DeadReason, ErrorClass, FailedAttempt, Next};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
+use super::hook::Plugin;
 use super::worker::{Slot, Target};
 use crate::error::WorkError;
 use crate::ledger::Ledger;
@@ -31,7 +33,7 @@ impl Attempt {
     pub async fn run(self) {
         let Attempt { ledger, target, id, delivery, slot } = self;
         let started = Instant::now();
-        let outcome = send(&target, &delivery).await;
+        let outcome = send(&ledger, &target, &delivery).await;
         let took = started.elapsed();
         // Recording takes no part of the sink's concurrency.
         drop(slot);
@@ -57,9 +59,15 @@ impl Attempt {
 }
 
 /// Sends in a task of its own: a panic in there is a failed attempt, not the end of the worker.
-async fn send(target: &Arc<Target>, delivery: &Delivery) -> SendOutcome {
+async fn send(ledger: &Ledger, target: &Arc<Target>, delivery: &Delivery) -> SendOutcome {
+    let plugin = Plugin::of(ledger, target);
     let (target, delivery) = (Arc::clone(target), delivery.clone());
-    let task = tokio::spawn(async move { target.sink.send(&delivery).await });
+    let task = tokio::spawn(async move {
+        match plugin {
+            Some(plugin) => plugin.send(&target.sink, &delivery).await,
+            None => target.sink.send(&delivery).await,
+        }
+    });
     let _abort = AbortOnDrop(task.abort_handle());
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an attempt broke off");

@@ -1,6 +1,7 @@
 //! Delivery: one worker per sink of the plan, and somebody who starts and stops them as the plan changes.
 
 mod attempt;
+mod hook;
 mod worker;
 
 use std::collections::HashMap;

@@ -3,12 +3,12 @@
 use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,18 +17,18 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use sluis_model::hook::event::CheckedShaped;
 use sluis_model::plan::HttpSink;
-use sluis_model::retry::{ErrorClass, TransportFault, classify_status};
+use sluis_model::retry::TransportFault;
 
-use super::{Delivery, EXCERPT_BYTES, Failure, SendOutcome, SinkError};
+use super::answer::{self, Answered};
+use super::{Delivery, Failure, SendOutcome, SinkError, describe};
 use crate::status::rfc3339;
 
 /// Longest wait for TCP; within the attempt's own timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are closed before most servers close theirs.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// An answer is read on to this length so that its connection can be used again.
-const DRAIN_BYTES: usize = 64 << 10;
 /// Largest head of an answer.
 const HEAD_BYTES: usize = 64 << 10;
 /// Longest field value made of something a tenant wrote.
@@ -78,30 +78,36 @@ impl Http {
     }
 
     pub(super) async fn send(&self, delivery: &Delivery) -> SendOutcome {
-        match tokio::time::timeout(self.timeout, self.exchange(delivery)).await {
-            Ok(outcome) => outcome,
-            Err(_) => failed(TransportFault::Timeout, format!("no answer within {:?}", self.timeout)),
-        }
+        let exchange = async {
+            let answer = self.request(fields(delivery), delivery.body.clone()).await?;
+            Ok(answer::outcome(answer).await)
+        };
+        self.in_time(exchange).await.unwrap_or_else(SendOutcome::Failed)
     }
 
-    async fn exchange(&self, delivery: &Delivery) -> SendOutcome {
-        let mut request = Request::new(Full::new(delivery.body.clone()));
+    pub(super) async fn ask(&self, delivery: &Delivery, shaped: CheckedShaped) -> Result<Answered, Failure> {
+        let mut headers = fields(delivery);
+        let body = shaped.body.map_or_else(|| delivery.body.clone(), Bytes::from);
+        shape(&mut headers, shaped.content_type.as_deref(), shaped.set_headers);
+        self.in_time(async { answer::read(self.request(headers, body).await?).await }).await
+    }
+
+    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let late = |_| Failure::below_http(TransportFault::Timeout, format!("no answer within {:?}", self.timeout));
+        tokio::time::timeout(self.timeout, exchange).await.map_err(late)?
+    }
+
+    /// The sink's own fields replace those of the event.
+    async fn request(&self, headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = fields(delivery);
+        *request.headers_mut() = headers;
         for (name, value) in &self.headers {
             request.headers_mut().insert(name.clone(), value.clone());
         }
-        match self.client.request(request).await {
-            // The head of a 2xx is the confirmation; what follows it changes nothing.
-            Ok(answer) if answer.status().is_success() => {
-                let status = answer.status().as_u16();
-                let _ = excerpt(answer.into_body()).await;
-                SendOutcome::Confirmed(format!("http {status}"))
-            }
-            Ok(answer) => refused(answer).await,
-            Err(error) => failed(fault(&error), describe(&error)),
-        }
+        let answer = self.client.request(request).await;
+        answer.map_err(|error| Failure::below_http(fault(&error), describe(&error)))
     }
 }
 
@@ -127,7 +133,7 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, SinkError> {
         .with_no_client_auth())
 }
 
-/// The event's attributes as fields. The caller's own headers are set after them.
+/// The event's attributes as fields. Whatever else is set is set after them.
 fn fields(delivery: &Delivery) -> HeaderMap {
     let mut fields = HeaderMap::new();
     let mut put = |name: &'static str, value: &str| {
@@ -153,6 +159,22 @@ fn fields(delivery: &Delivery) -> HeaderMap {
     fields
 }
 
+/// What a plugin makes of the event's fields. Attributes stay the event's own: by them a sink knows what it was sent.
+fn shape(headers: &mut HeaderMap, content_type: Option<&str>, set: Vec<(HeaderName, HeaderValue)>) {
+    if let Some(value) = content_type.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(CONTENT_TYPE, value);
+    }
+    let is_attribute = |name: &HeaderName| name.as_str().starts_with("ce-");
+    let set: Vec<_> = set.into_iter().filter(|(name, _)| !is_attribute(name)).collect();
+    for (name, _) in &set {
+        headers.remove(name);
+    }
+    // Appended, so that a field can have two values.
+    for (name, value) in set {
+        headers.append(name, value);
+    }
+}
+
 /// CloudEvents HTTP protocol binding §3.1.3.2: a value is percent-encoded where it is not printable ASCII, and at space,
 /// double quote and percent sign.
 fn encoded(value: &str) -> String {
@@ -172,58 +194,6 @@ fn encoded(value: &str) -> String {
     out
 }
 
-/// The first bytes of an answer; reads on a little so that the connection can be used again.
-async fn excerpt(mut body: Incoming) -> Vec<u8> {
-    let (mut kept, mut read) = (Vec::new(), 0);
-    while let Some(Ok(frame)) = body.frame().await {
-        let Some(data) = frame.data_ref() else { continue };
-        read += data.len();
-        let more = data.len().min(EXCERPT_BYTES - kept.len());
-        kept.extend_from_slice(&data[..more]);
-        if read > DRAIN_BYTES {
-            break;
-        }
-    }
-    kept
-}
-
-async fn refused(answer: Response<Incoming>) -> SendOutcome {
-    let status = answer.status();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let retry_after = answer
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| parse_retry_after(value, now));
-    let class = classify_status(status.as_u16(), retry_after.is_some()).unwrap_or(ErrorClass::Transient);
-    SendOutcome::Failed(Failure {
-        class,
-        kind: "http",
-        status: Some(status.as_u16()),
-        message: reason(status),
-        excerpt: excerpt(answer.into_body()).await,
-        retry_after,
-    })
-}
-
-fn reason(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("the sink answered {} {reason}", status.as_u16()),
-        None => format!("the sink answered {}", status.as_u16()),
-    }
-}
-
-/// Seconds or an HTTP date (RFC 9110 §10.2.3); `now` is the time since the epoch.
-fn parse_retry_after(value: &str, now: Duration) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let date = time::OffsetDateTime::parse(value, &time::format_description::well_known::Rfc2822).ok()?;
-    let at = Duration::from_secs(u64::try_from(date.unix_timestamp()).ok()?);
-    Some(at.saturating_sub(now))
-}
-
 fn fault(error: &Error) -> TransportFault {
     if error.is_connect() {
         return TransportFault::Connect;
@@ -238,33 +208,6 @@ fn fault(error: &Error) -> TransportFault {
     TransportFault::Broken
 }
 
-/// The chain of causes in one line: addresses and TLS alerts, nothing of the event.
-fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text.truncate(text.floor_char_boundary(512));
-    text
-}
-
-fn failed(fault: TransportFault, message: String) -> SendOutcome {
-    SendOutcome::Failed(Failure {
-        class: fault.class(),
-        kind: fault.label(),
-        status: None,
-        message,
-        excerpt: Vec::new(),
-        retry_after: None,
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -275,25 +218,6 @@ mod tests {
         assert_eq!(encoded("order-42"), "order-42");
         assert_eq!(encoded("a \"b\" 100%"), "a%20%22b%22%20100%25");
         assert_eq!(encoded("Euro € 😀\r\n"), "Euro%20%E2%82%AC%20%F0%9F%98%80%0D%0A");
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = Duration::from_secs(784_111_777);
-        let cases = [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("99999999999999999999", Some(u64::MAX)),
-            ("-5", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ];
-        for (text, seconds) in cases {
-            assert_eq!(parse_retry_after(text, now), seconds.map(Duration::from_secs), "{text:?}");
-        }
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Sinks: where events go. A closed set, one file each, one promise: [`SendOutcome::Confirmed`] only when the other
 //! side has taken the event.
 
+mod answer;
 mod http;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluis_model::hook::event::CheckedShaped;
 use sluis_model::plan;
-use sluis_model::retry::ErrorClass;
+use sluis_model::retry::{ErrorClass, TransportFault};
 use uuid::Uuid;
+
+pub use answer::Answered;
 
 /// Bytes of a sink's answer that are kept with a failure.
 pub const EXCERPT_BYTES: usize = 4 << 10;
@@ -46,7 +51,7 @@ pub struct Delivery {
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The sink has it; the text is kept in the history (`http 201`).
+    /// The sink has it, or a plugin says that it needs none of it; the text is kept in the history (`http 201`).
     Confirmed(String),
     /// It has not, or that is not known.
     Failed(Failure),
@@ -57,16 +62,29 @@ pub enum SendOutcome {
 pub struct Failure {
     /// What follows from it.
     pub class: ErrorClass,
-    /// `http` with a status, or a word for what failed below it.
+    /// `http` with a status, a word for what failed below it, or `plugin` where that is who decided.
     pub kind: &'static str,
     /// HTTP status of the answer.
     pub status: Option<u16>,
-    /// One line for people, without any part of the event or of a secret.
+    /// One line for people, without any part of the event or of a secret; a plugin's own words where it gave up.
     pub message: String,
     /// The beginning of the sink's answer, at most [`EXCERPT_BYTES`].
     pub excerpt: Vec<u8>,
-    /// What the sink asked for.
+    /// What the sink or the plugin asked for.
     pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn below_http(fault: TransportFault, message: String) -> Failure {
+        Failure {
+            class: fault.class(),
+            kind: fault.label(),
+            status: None,
+            message,
+            excerpt: Vec::new(),
+            retry_after: None,
+        }
+    }
 }
 
 /// Why a sink cannot be used as it is configured.
@@ -106,4 +124,30 @@ impl Sink {
             Sink::Http(http) => http.send(delivery).await,
         }
     }
+
+    /// One attempt as a plugin shaped it, and the answer for the plugin to judge; ends within the sink's timeout.
+    ///
+    /// # Errors
+    /// Where there was no answer.
+    pub async fn ask(&self, delivery: &Delivery, shaped: CheckedShaped) -> Result<Answered, Failure> {
+        match self {
+            Sink::Http(http) => http.ask(delivery, shaped).await,
+        }
+    }
+}
+
+/// The chain of causes in one line: addresses and TLS alerts, nothing of the event.
+fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text.truncate(text.floor_char_boundary(512));
+    text
 }

@@ -7,6 +7,7 @@ mod accept;
 mod deliver;
 mod faults;
 mod files;
+mod hook;
 mod kill;
 mod kv;
 mod purge;

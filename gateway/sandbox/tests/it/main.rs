@@ -7,6 +7,8 @@ mod budgets;
 mod happy;
 mod isolation;
 mod loading;
+/// Mutated components through the whole path.
+mod mutants;
 mod support;
 mod traps;
 mod wasi;
