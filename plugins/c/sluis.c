@@ -63,30 +63,24 @@ _Noreturn void abort(void) {
     sluis_panic("abort");
 }
 
+/* With -mbulk-memory each builtin is one instruction; without it, it would be a call of the function that it is in. */
+
+#ifndef __wasm_bulk_memory__
+#error "compile with -mbulk-memory"
+#endif
+
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {
-    return memmove(to, from, size);
+    __builtin_memcpy(to, from, size);
+    return to;
 }
 
 void *memmove(void *to, const void *from, size_t size) {
-    unsigned char *into = to;
-    const unsigned char *out_of = from;
-    if (into <= out_of) {
-        for (size_t i = 0; i < size; i++) {
-            into[i] = out_of[i];
-        }
-    } else {
-        for (size_t i = size; i > 0; i--) {
-            into[i - 1] = out_of[i - 1];
-        }
-    }
+    __builtin_memmove(to, from, size);
     return to;
 }
 
 void *memset(void *to, int byte, size_t size) {
-    unsigned char *into = to;
-    for (size_t i = 0; i < size; i++) {
-        into[i] = (unsigned char)byte;
-    }
+    __builtin_memset(to, byte, size);
     return to;
 }
 

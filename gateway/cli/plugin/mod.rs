@@ -5,6 +5,7 @@ mod dev;
 mod doctor;
 mod fixtures;
 mod inspect;
+mod limits;
 mod new;
 mod project;
 mod remote;
@@ -33,6 +34,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Say what is missing on this machine to build plugins, and how to get it
     Doctor,
+    /// Say what a plugin may use at most
+    Limits,
     Push(remote::Push),
     Deploy(remote::Deploy),
     /// End the trial: the candidate serves all requests
@@ -136,6 +139,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Command::Dev(args) => dev::run(&args).await,
             Command::Inspect(args) => inspect::run(&args).await,
             Command::Doctor => doctor::run(),
+            Command::Limits => limits::run(),
             Command::Push(args) => remote::push(&args).await,
             Command::Deploy(args) => remote::deploy(&args).await,
             Command::Promote(args) => remote::plain(&args, "promote").await,

@@ -1,4 +1,4 @@
-//! Floor 2 of Sluis: ingress, admit, forward, reply; the only crate that names pingora.
+//! Floor 3 of Sluis: ingress, admit, forward, reply; the only crate that names pingora.
 //!
 //! A request's life is read in [`serve`]; the order of its checks in [`admit`]; every "no" leaves by [`reply`].
 

@@ -8,25 +8,25 @@ use crate::error::LoadError;
 use crate::text;
 
 /// Functions with a body, all modules together.
-const FUNCTIONS: u32 = 20_000;
+pub(crate) const FUNCTIONS: u32 = 20_000;
 /// Bytes of one function's body.
-const FUNCTION_BYTES: usize = 512 << 10;
+pub(crate) const FUNCTION_BYTES: usize = 512 << 10;
 /// Locals of one function, parameters not counted.
-const LOCALS: u32 = 5_000;
+pub(crate) const LOCALS: u32 = 5_000;
 /// Blocks in blocks in one function.
-const BLOCK_DEPTH: u32 = 1_000;
+pub(crate) const BLOCK_DEPTH: u32 = 1_000;
 /// Values on the operand stack of one function.
-const STACK_HEIGHT: u32 = 10_000;
+pub(crate) const STACK_HEIGHT: u32 = 10_000;
 /// Targets of one `br_table`.
-const BR_TABLE_TARGETS: u32 = 5_000;
+pub(crate) const BR_TABLE_TARGETS: u32 = 5_000;
 /// Modules and components in one another.
-const NESTING: u32 = 16;
+pub(crate) const NESTING: u32 = 16;
 /// Entries of one section that is not code: types, imports, globals, exports, elements, data, aliases, instances.
-const SECTION_ENTRIES: u32 = 20_000;
+pub(crate) const SECTION_ENTRIES: u32 = 20_000;
 /// Sections of all kinds, nested ones included; custom sections are not compiled and not counted.
-const SECTIONS: u32 = 5_000;
+pub(crate) const SECTIONS: u32 = 5_000;
 /// Parameters of one core function type.
-const PARAMETERS: usize = 200;
+pub(crate) const PARAMETERS: usize = 200;
 
 /// WebAssembly 2.0 without its later proposals, and the component model without its asynchronous part.
 const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL

@@ -12,7 +12,7 @@ pub(crate) const SETTINGS_VERSION: u32 = 1;
 /// Stack of the guest's own frames; the rest of [`ASYNC_STACK`] is for the host functions that it calls. Never set
 /// them close together: a host function without stack aborts the process. Nor much further apart than they need to be:
 /// the whole stack is wiped after every call.
-const WASM_STACK: usize = 512 << 10;
+pub(crate) const WASM_STACK: usize = 512 << 10;
 const ASYNC_STACK: usize = 1 << 20;
 /// Frames of a backtrace.
 const BACKTRACE_FRAMES: usize = 8;

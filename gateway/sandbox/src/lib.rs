@@ -21,6 +21,8 @@ mod fault;
 mod imports;
 mod lane;
 mod limiter;
+#[cfg(feature = "compiler")]
+pub mod limits;
 mod load;
 mod plugin;
 mod state;

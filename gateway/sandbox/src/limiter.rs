@@ -5,7 +5,7 @@ use wasmtime::ResourceLimiter;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLES};
 
 /// Table elements of one call, all tables together.
-const TABLE_ELEMENTS: usize = 20_000;
+pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
 /// What a call's instances hold.
 #[derive(Debug)]

@@ -31,9 +31,9 @@ use crate::ticker::Ticker;
 /// Compile workers at once.
 const WORKERS: usize = 2;
 /// CPU time of a component's start when it is tried; every call pays for it again, within its own budget.
-const INIT_CPU: Duration = Duration::from_millis(100);
+pub(crate) const INIT_CPU: Duration = Duration::from_millis(100);
 /// The same by the wall's clock.
-const INIT_WALL: Duration = Duration::from_secs(5);
+pub(crate) const INIT_WALL: Duration = Duration::from_secs(5);
 
 /// How often and after what a slot is asked for to try a component in.
 const TRIES: u32 = 50;

@@ -15,13 +15,13 @@ use crate::plugin::Core;
 use crate::text;
 
 /// Bytes of stdout and stderr that are kept: a panic's message and where it happened.
-const STDIO_BYTES: usize = 4 << 10;
+pub(crate) const STDIO_BYTES: usize = 4 << 10;
 /// Data that a guest may hand over in one host call; wasmtime's default is 128 MiB.
-const HOSTCALL_BYTES: usize = 1 << 20;
+pub(crate) const HOSTCALL_BYTES: usize = 1 << 20;
 /// Room in the result for field names, values and their pairing, besides what the caller allows for the body.
 const RESULT_OVERHEAD: usize = 256 << 10;
 /// Live resource handles; wasmtime's default is 100,000.
-const HANDLES: usize = 1_000;
+pub(crate) const HANDLES: usize = 1_000;
 
 /// How much a line matters, in the guest's opinion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

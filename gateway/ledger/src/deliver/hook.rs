@@ -2,7 +2,8 @@
 //! sent, and judges what the sink answered. The stored event stays as it was accepted, and the next attempt asks anew.
 //!
 //! A plugin that fails loses no event: before the sending, the attempt failed and is repeated until the plugin is
-//! mended or the sink's settings give up; after an answer, its status alone decides, as it does without a plugin.
+//! mended or the sink's settings give up; after an answer, its status alone decides, as it does without a plugin, but
+//! what would be given up for it is tried again as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,11 +122,17 @@ fn judged(verdict: Verdict, answered: Answered) -> SendOutcome {
     SendOutcome::Failed(Failure { class, kind: KIND, status: Some(status), message, excerpt: body, retry_after })
 }
 
-/// What the status says stands; that the plugin said nothing is told beside it.
+/// What the status says stands, but for giving up: the plugin may have been there to prevent just that. That it said
+/// nothing is told beside it.
 fn unjudged(word: &str, mut outcome: SendOutcome) -> SendOutcome {
     let text = match &mut outcome {
         SendOutcome::Confirmed(note) => note,
-        SendOutcome::Failed(failure) => &mut failure.message,
+        SendOutcome::Failed(failure) => {
+            if failure.class == ErrorClass::Permanent {
+                failure.class = ErrorClass::Transient;
+            }
+            &mut failure.message
+        }
     };
     text.push_str(", the plugin failed to judge: ");
     text.push_str(word);

@@ -14,8 +14,8 @@ use super::field;
 pub const ANSWER_BYTES: usize = 64 << 10;
 /// Bytes of a reason that is kept.
 const MAX_REASON: usize = 256;
-/// Longest wait that a plugin can ask for, seconds: the sink's settings end it earlier where they say so.
-const MAX_RETRY: u32 = 7 * 24 * 60 * 60;
+/// Longest wait that a plugin can ask for, seconds: as long as a sink itself.
+const MAX_RETRY: u32 = 24 * 60 * 60;
 
 /// `event`: what the plugin is told before every attempt.
 #[derive(Debug, Clone, Copy)]
