@@ -129,6 +129,7 @@ fn sink() -> Sink {
             headers: Vec::new(),
             ca: None,
         }),
+        plugin: None,
         retry: RetrySettings {
             initial: Duration::from_secs(1),
             factor: 2.0,

@@ -52,7 +52,7 @@ impl Manifest {
 /// A hook of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::enum_variant_names, reason = "the contract's own words")]
 pub enum Hook {
     OnRequest,
     OnRequestHead,

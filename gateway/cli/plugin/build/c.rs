@@ -28,7 +28,16 @@ pub fn build(project: &Project) -> Result<(), PluginError> {
     let module = made.join("module.wasm");
     let mut clang = Command::new("clang");
     clang
-        .args(["--target=wasm32-unknown-unknown", "-mbulk-memory", "-std=c11", "-O2", "-Wall", "-Wextra", "-nostdlib", "-ffreestanding"])
+        .args([
+            "--target=wasm32-unknown-unknown",
+            "-mbulk-memory",
+            "-std=c11",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-nostdlib",
+            "-ffreestanding",
+        ])
         .args(["-fno-builtin", "-Ivendor", "-Ivendor/include", "-Itarget/c", "-o"])
         .arg(&module)
         .args(LINKER)
