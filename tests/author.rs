@@ -303,7 +303,7 @@ fn commands_say_what_is_missing_and_what_to_do() {
     std::fs::create_dir(here.join("fixtures")).unwrap();
     std::fs::write(here.join("fixtures/a.yaml"), "expect: { forward: {} }\n").unwrap();
     let said = desk.run(here, &["test", "--no-build"]);
-    assert!(!said.done && said.text.contains("one of `request` and `answer`"), "{}", said.text);
+    assert!(!said.done && said.text.contains("one of `request`, `answer`"), "{}", said.text);
     std::fs::remove_dir_all(here.join("fixtures")).unwrap();
     let said = desk.run(here, &["push", "--tenant", "acme", "--token", "x", "--admin", "http://127.0.0.1:1"]);
     assert!(!said.done && said.text.contains("nothing listens on 127.0.0.1:1"), "{}", said.text);
