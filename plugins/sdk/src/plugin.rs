@@ -75,7 +75,7 @@ macro_rules! __hook {
                 }
             }
             #[cfg(target_family = "wasm")]
-            $crate::bindings::event::export_event!(Hook with_types_in $crate::bindings::event);
+    $crate::bindings::event::export_event!(Hook with_types_in $crate::bindings::event);
         };
     };
 }
