@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::eventually;
-use crate::support::workshop::{Workshop, example};
+use crate::support::workshop::{Workshop, example, tester};
 
 /// A folder, and who works there.
 struct Desk {
@@ -374,4 +374,70 @@ fn fixtures_stand_in_for_state_and_other_systems() {
     ] {
         assert!(!said.done && said.text.contains(told), "{told}: {}", said.text);
     }
+}
+
+#[test]
+fn a_recorded_request_is_run_against_another_version() {
+    let shop = Workshop::open_with(
+        "",
+        ", config: { greeting: hello, key: s3cret-value }, record: { requests: 3, config: [greeting], redact_headers: [x-user], redact_body: [/customer/email] }",
+    );
+    let desk = Desk::of(&shop);
+    let project = desk.project();
+    for dir in ["dist", "fixtures"] {
+        std::fs::create_dir_all(project.join(dir)).unwrap();
+    }
+    std::fs::write(project.join("plugin.yaml"), "name: orders\nversion: 1.0.0\nlanguage: rust\n").unwrap();
+    std::fs::write(project.join("dist/orders.wasm"), example("tester")).unwrap();
+    desk.done(&["push", "--tenant", "acme"]);
+    desk.done(&["deploy", "--tenant", "acme"]);
+    let bearer = shop.issuer.bearer("acme");
+    let post = |id: &str, directive: &str, body: &str| {
+        let headers = [
+            ("Authorization", &*bearer),
+            ("X-Correlation-Id", id),
+            ("X-Tester", directive),
+            ("X-User", "ada-lovelace"),
+        ];
+        shop.gateway.call("POST", "/orders", &headers, body.as_bytes())
+    };
+    let order = r#"{"customer":{"email":"ada@example.test"},"total":12.50}"#;
+    assert_eq!(post("forgotten", "/refuse/422", order).status, 422);
+    assert_eq!(post("refused", "/refuse/422", order).status, 422);
+    assert_eq!(post("counted", "/kv/add/n/2", "{}").status, 200);
+    assert_eq!(post("greeted", "/config/greeting", "{}").text(), "hello");
+
+    let listed = desk.done(&["recordings", "--tenant", "acme"]);
+    let at = |id: &str| listed.find(id);
+    assert!(at("greeted") < at("counted") && at("counted") < at("refused"), "{listed}");
+    assert!(at("forgotten").is_none() && listed.contains("orders@1.0.0  POST /orders"), "{listed}");
+    let kept = shop.admin("acme", "GET", "/v1/tenants/acme/recordings/refused", b"").text();
+    for secret in ["ada@example.test", "ada-lovelace", "s3cret-value", "Bearer"] {
+        assert!(!kept.contains(secret), "{secret}: {kept}");
+    }
+    assert!(kept.contains("\"key\":\"[redacted]\"") && kept.contains("\"greeting\":\"hello\""), "{kept}");
+    assert_eq!(shop.admin("globex", "GET", "/v1/tenants/acme/recordings/refused", b"").status, 404);
+    assert_eq!(
+        shop.admin("globex", "GET", "/v1/tenants/globex/recordings", b"").text(),
+        "[]",
+        "nobody is recorded unasked"
+    );
+
+    // The same version decides the same, with what stood behind its capabilities; another one is told apart.
+    for id in ["refused", "counted", "greeted"] {
+        let said = desk.done(&["replay", "--tenant", "acme", id]);
+        assert!(said.contains("orders@1.0.0 decided") && said.contains("decides the same"), "{said}");
+    }
+    std::fs::write(project.join("dist/second.wasm"), tester("second")).unwrap();
+    let differs =
+        desk.plugin(&["replay", "--tenant", "acme", "refused", "--against", "dist/second.wasm", "--save", "kept"]);
+    assert!(
+        !differs.done && differs.text.contains("title: expected The tester refuses, got The second refuses"),
+        "{}",
+        differs.text
+    );
+    let said = desk.plugin(&["test", "--no-build"]);
+    assert!(said.done && said.text.contains("✔ kept"), "what was kept is a fixture: {}", said.text);
+    let none = desk.plugin(&["replay", "--tenant", "acme", "nothing"]);
+    assert!(!none.done && none.text.contains("no such recording"), "{}", none.text);
 }

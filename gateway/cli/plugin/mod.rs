@@ -9,6 +9,7 @@ mod limits;
 mod new;
 mod project;
 mod remote;
+mod replay;
 mod test;
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Command {
     Status(remote::Status),
     Audit(remote::Audit),
     Logs(remote::Logs),
+    Recordings(replay::Recordings),
+    Replay(replay::Replay),
 }
 
 /// Why a command did not do what it is for.
@@ -149,6 +152,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Command::Status(args) => remote::status(&args).await,
             Command::Audit(args) => remote::audit(&args).await,
             Command::Logs(args) => remote::logs(&args).await,
+            Command::Recordings(args) => replay::list(&args).await,
+            Command::Replay(args) => replay::run(&args).await,
         }
     })
 }

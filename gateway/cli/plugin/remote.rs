@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 pub struct Target {
     #[command(flatten)]
-    folder: Folder,
+    pub folder: Folder,
     /// Whose plugin it is
     #[arg(long, value_name = "TENANT")]
     tenant: String,
@@ -259,7 +259,8 @@ pub async fn logs(args: &Logs) -> Result<(), Failure> {
 }
 
 impl Target {
-    fn tenant(&self) -> String {
+    /// Where what is the tenant's begins.
+    pub fn tenant(&self) -> String {
         format!("{}/v1/tenants/{}", self.admin.trim_end_matches('/'), self.tenant)
     }
 
@@ -277,7 +278,8 @@ impl Target {
         Ok(say_rollout(&answer.json())?)
     }
 
-    async fn ask(&self, method: Method, url: String, body: Bytes) -> Result<Reply, PluginError> {
+    /// Asks, and takes no for an error.
+    pub async fn ask(&self, method: Method, url: String, body: Bytes) -> Result<Reply, PluginError> {
         let token = Some(self.token.clone().ok_or(PluginError::NoToken)?);
         let client = Client::new(self.ca.as_deref())?;
         let media_type = (method == Method::PUT).then_some("application/wasm");
@@ -307,11 +309,12 @@ fn say_rollout(rollout: &Value) -> std::io::Result<()> {
 }
 
 /// Milliseconds since the epoch, for people.
-fn moment(ms: &Value) -> String {
+pub fn moment(ms: &Value) -> String {
     let at = ms.as_i64().and_then(|ms| time::OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+/// A text of an answer; empty where it is not there.
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }

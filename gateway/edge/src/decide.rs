@@ -12,6 +12,7 @@ use sluis_model::refusal::Refusal;
 use sluis_sandbox::{LogLine, Outcome, Plugin};
 
 use crate::clock::Clock;
+use crate::recorder::Recording;
 use crate::rollouts::Trouble;
 use crate::serving::{Picked, Served};
 use crate::shadow;
@@ -33,7 +34,13 @@ pub async fn on_request(cx: Context<'_>, asked: Asked<'_>, view: RequestView<'_>
     let Asked { route, tenant, picked } = asked;
     let _permit = tenant.plugin_calls.try_acquire().ok_or(Refusal::PluginCapacity)?;
     let limits = &cx.generation.plan.plugins.call;
-    let outcome = picked.serves.plugin.on_request(view, &tenant.scope, limits, route.route.body_limit).await;
+    let recording =
+        tenant.tenant.record.as_deref().map(|record| Recording::begin(record, &tenant.recorder, &tenant.scope));
+    let scope = recording.as_ref().map_or(&tenant.scope, |recording| &recording.scope);
+    let outcome = picked.serves.plugin.on_request(view, scope, limits, route.route.body_limit).await;
+    if let Some(recording) = recording {
+        recording.end(&view, &picked.serves, &outcome.result);
+    }
     tenant.metrics.on_request.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;
     let decision = settle(cx.app, tenant, &picked.serves, correlation_id, outcome).map_err(|fault| refusal(&fault))?;

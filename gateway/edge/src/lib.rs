@@ -22,6 +22,7 @@ pub mod load;
 pub mod metrics;
 pub mod observe;
 pub mod record;
+pub mod recorder;
 pub mod relay;
 pub mod reload;
 pub mod reply;

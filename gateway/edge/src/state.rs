@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
+use crate::recorder::Recorder;
 use crate::rollouts::Trouble;
 use crate::serving::{Serving, Slot, TenantPlugin};
 use crate::tenant_log::TenantLog;
@@ -114,6 +115,8 @@ pub struct TenantState {
     pub uploads: Arc<Permits>,
     /// What its plugins said last.
     pub log: Arc<TenantLog>,
+    /// Its last requests, where it wants them kept.
+    pub recorder: Arc<Recorder>,
     /// Its plugins by slot.
     pub slots: HashMap<Arc<str>, Slot>,
     /// What its plugins may see of it.
@@ -232,6 +235,11 @@ impl TenantState {
             plugin_calls,
             uploads,
             log: before.map(|before| before.log.clone()).unwrap_or_default(),
+            // What was kept by other rules than the new ones is gone.
+            recorder: before
+                .filter(|before| before.tenant.record == tenant.record)
+                .map(|before| before.recorder.clone())
+                .unwrap_or_default(),
             slots,
             scope: Arc::new(scope),
             shadow_scope: Arc::new(shadow_scope),

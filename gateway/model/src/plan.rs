@@ -402,8 +402,25 @@ pub struct Tenant {
     pub http: Vec<crate::http_client::AllowedOrigin>,
     /// Counters that its plugins may add to through the capability `metrics`; at most 100.
     pub metrics: Arc<[Arc<str>]>,
+    /// What is kept of its requests for its developers, if anything.
+    pub record: Option<Arc<Record>>,
     /// Its share of the house.
     pub limits: TenantLimits,
+}
+
+/// What is kept of a tenant's requests: what its plugin was told and said. In memory, the last ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// How many.
+    pub requests: usize,
+    /// Settings whose values are kept; of the others only that they were there.
+    pub config: Vec<String>,
+    /// Names of fields, in lower case, whose values are not kept.
+    pub redact_headers: Vec<String>,
+    /// Top-level claims whose values are not kept.
+    pub redact_claims: Vec<String>,
+    /// JSON pointers (RFC 6901) to what is not kept of bodies; a segment `*` stands for every one.
+    pub redact_body: Vec<String>,
 }
 
 /// What becomes of a request whose plugin traps, exhausts a budget or answers nonsense.

@@ -55,6 +55,8 @@ pub fn router(rollouts: Arc<Rollouts>) -> Router {
         .routes(routes!(plugins::release))
         .routes(routes!(plugins::audit))
         .routes(routes!(plugins::logs))
+        .routes(routes!(plugins::recordings))
+        .routes(routes!(plugins::recording))
         .layer(DefaultBodyLimit::max(JSON))
         .with_state(rollouts)
         .split_for_parts();

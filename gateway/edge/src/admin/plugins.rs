@@ -18,8 +18,8 @@ use sluis_model::rollout::{self, Candidate, Order, Version};
 use super::caller::Caller;
 use super::problem::Problem;
 use super::views::{
-    AuditQuery, AuditView, Deploy, LogQuery, LogView, PluginView, Reason, Release, RollBack, RolloutView, TrialView,
-    Uploaded, VersionView,
+    AuditQuery, AuditView, Deploy, LogQuery, LogView, PluginView, Reason, RecordedView, RecordingView, Release,
+    RollBack, RolloutView, TrialView, Uploaded, VersionView,
 };
 use crate::clock::Clock;
 use crate::rollouts::Rollouts;
@@ -215,6 +215,27 @@ pub async fn logs(
 ) -> Result<Json<Vec<LogView>>, Problem> {
     let tenant = caller.tenant(&tenant)?;
     Ok(Json(tenant.log.after(query.after.unwrap_or(0)).into_iter().map(LogView::from).collect()))
+}
+
+/// Requests that are kept of a tenant that wants that (`record` in its settings), the last first.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/recordings", tag = "plugins",
+    responses((status = 200, body = Vec<RecordingView>), (status = 404, body = Problem)))]
+pub async fn recordings(caller: Caller, Path(tenant): Path<String>) -> Result<Json<Vec<RecordingView>>, Problem> {
+    let recorder = &caller.tenant(&tenant)?.recorder;
+    Ok(Json(recorder.all().iter().map(|recorded| RecordingView::from(&**recorded)).collect()))
+}
+
+/// One of them, as a fixture: what the plugin was told, what stood behind its capabilities, and what it said.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/recordings/{id}", tag = "plugins",
+    responses((status = 200, body = RecordedView), (status = 404, body = Problem)))]
+pub async fn recording(
+    caller: Caller,
+    Path((tenant, id)): Path<(String, String)>,
+) -> Result<Json<RecordedView>, Problem> {
+    let recorded = caller.tenant(&tenant)?.recorder.find(&id);
+    let recorded = recorded.ok_or_else(|| Problem::not_found("recording"))?;
+    let fixture = serde_json::to_value(&recorded.fixture).unwrap_or_default();
+    Ok(Json(RecordedView { about: RecordingView::from(&*recorded), fixture }))
 }
 
 /// A JSON body whose refusal is a problem; an empty body is an empty object.

@@ -2,10 +2,12 @@
 #![allow(missing_docs, reason = "what needs a word has one; the rest says it by its name")]
 
 use serde::{Deserialize, Serialize};
+use sluis_fixture::Input;
 use sluis_ledger::{AuditEntry, PluginVersion};
 use sluis_model::rollout::{Candidate, Guard, Record, Rollout, Trial, Version};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::recorder::Recorded;
 use crate::tenant_log::Line;
 use crate::uploads::Report;
 
@@ -268,6 +270,41 @@ impl From<GuardView> for Guard {
     fn from(guard: GuardView) -> Self {
         let GuardView { minimum_calls, faults, error_points, slower_percent } = guard;
         Guard { minimum_calls, faults, error_points, slower_percent }
+    }
+}
+
+/// A request that was kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordingView {
+    /// The request's correlation id.
+    pub id: String,
+    /// Milliseconds since the epoch.
+    pub at: u64,
+    /// The plugin, with its version where it has one.
+    pub plugin: String,
+    /// The request's method and path.
+    pub request: String,
+}
+
+/// The same with what was kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordedView {
+    /// Which it is.
+    #[serde(flatten)]
+    pub about: RecordingView,
+    /// As in a file of `fixtures/`.
+    #[schema(value_type = Object)]
+    pub fixture: serde_json::Value,
+}
+
+impl From<&Recorded> for RecordingView {
+    fn from(recorded: &Recorded) -> Self {
+        let request = match &recorded.fixture.input {
+            Input::Request(request) => format!("{} {}", request.method, request.path),
+            _ => String::new(),
+        };
+        let Recorded { id, at, plugin, .. } = recorded;
+        RecordingView { id: id.to_string(), at: *at, plugin: plugin.to_string(), request }
     }
 }
 

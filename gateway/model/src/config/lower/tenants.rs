@@ -33,6 +33,7 @@ impl Check<'_> {
                 let message = "this tenant has no plugin in this slot";
                 self.error_of_key(&at!["tenants", i, "on_error", &**slot], message, None);
             }
+            self.record(i, tenant);
             if tenant.limits.queue_bytes.u64() > written.ledger.max_bytes.u64() && self.is_written(i) {
                 self.error(&at!["tenants", i, "limits", "queue_bytes"], "must not be more than `ledger.max_bytes`");
             }
@@ -61,6 +62,22 @@ impl Check<'_> {
             allowed.push(AllowedOrigin { origin, allow_insecure: written.allow_insecure });
         }
         allowed
+    }
+
+    /// What is not to be kept must be named so that it is found.
+    fn record(&mut self, tenant: usize, written: &written::Tenant) {
+        let Some(record) = &written.record else { return };
+        for (j, pointer) in record.redact_body.iter().enumerate() {
+            if !pointer.starts_with('/') {
+                let message = "a JSON pointer belongs here, such as `/customer/email`";
+                self.error(&at!["tenants", tenant, "record", "redact_body", j], message);
+            }
+        }
+        for (j, key) in record.config.iter().enumerate() {
+            if !written.config.contains_key(key) {
+                self.error(&at!["tenants", tenant, "record", "config", j], "this tenant has no such setting");
+            }
+        }
     }
 
     /// Whether a tenant's `queue_bytes` was written out; a default may be more than a small ledger has.
@@ -102,6 +119,7 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
         config: written.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
         http,
         metrics: written.metrics.iter().map(|name| name.arc()).collect(),
+        record: written.record.as_ref().map(|record| Arc::new(self::record(record))),
         limits: TenantLimits {
             rate: limits.rate.u32(),
             burst: limits.burst.u32(),
@@ -112,5 +130,15 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
             plugin_bytes: limits.plugin_bytes.u64(),
             plugin_versions: limits.plugin_versions.u32(),
         },
+    }
+}
+
+fn record(written: &written::Record) -> plan::Record {
+    plan::Record {
+        requests: written.requests.usize(),
+        config: written.config.iter().map(|key| key.to_string()).collect(),
+        redact_headers: written.redact_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        redact_claims: written.redact_claims.clone(),
+        redact_body: written.redact_body.clone(),
     }
 }

@@ -32,9 +32,33 @@ pub struct Tenant {
     /// Counters that its plugins may add to through the capability `metrics`.
     #[serde(default)]
     pub metrics: Vec<Name>,
+    /// Keep what its plugins are told and say, for its developers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
     /// Its share.
     #[serde(default)]
     pub limits: TenantLimits,
+}
+
+/// What is kept of a tenant's requests, in memory, for `sluis plugin replay`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// How many, the last ones; 4 MiB in all at most.
+    #[serde(default)]
+    pub requests: Count<1, 1_000, 50>,
+    /// Settings whose values are kept; of the others only that they were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<Label>,
+    /// Names of fields whose values are not kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact_headers: Vec<String>,
+    /// Top-level claims whose values are not kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact_claims: Vec<String>,
+    /// JSON pointers to what is not kept of bodies; a segment `*` stands for every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact_body: Vec<String>,
 }
 
 /// What becomes of a request whose plugin gives no decision.

@@ -1,0 +1,84 @@
+use serde_json::{Value, json};
+use sluis_model::hook::Forward;
+
+use super::*;
+
+fn record() -> Record {
+    Record {
+        requests: 3,
+        config: vec!["currency".to_owned()],
+        redact_headers: vec!["x-user".to_owned()],
+        redact_claims: vec!["email".to_owned()],
+        redact_body: vec!["/customer/email".to_owned(), "/lines/*/note".to_owned()],
+    }
+}
+
+fn view<'a>(headers: &'a [(&'a str, &'a str)], body: &'a str) -> RequestView<'a> {
+    RequestView {
+        method: "POST",
+        path: "/v1/orders/for-ada@example.test",
+        query: "",
+        route: "orders",
+        parameters: &[],
+        headers,
+        tenant: "acme",
+        subject: "user-1",
+        claims: r#"{"tenant":"acme","email":"ada@example.test"}"#,
+        correlation_id: "c-1",
+        body: body.as_bytes(),
+    }
+}
+
+#[test]
+fn what_is_not_to_be_kept_is_nowhere_in_what_is_kept() {
+    let record = record();
+    let mut redaction = Redaction::new(&record);
+    let body = r#"{"customer":{"email":"bob@example.test","name":"Bob"},"lines":[{"note":"key under mat","sku":"A"}],"total":12.50}"#;
+    let request = redaction.request(&view(&[("x-user", "ada-7"), ("x-other", "for ada-7")], body)).unwrap();
+    let config = [("currency", "EUR"), ("api_key", "s3cret-key")];
+    let config = config.map(|(key, value)| (key.to_owned(), sluis_model::plan::Secret::new(value))).into();
+    let config = redaction.config(&config);
+    assert_eq!((config["currency"].as_str(), config["api_key"].as_str()), ("EUR", "[redacted]"));
+    let said = Decision::Forward(Forward {
+        path: Some("/b/bob@example.test".to_owned()),
+        set_headers: vec![("x-key".to_owned(), "Bearer s3cret-key".to_owned())],
+        body: Some(br#"{"mail":"bob@example.test","why":"key under mat","by":"Bob"}"#.to_vec()),
+        ..Forward::default()
+    });
+    let said = redaction.decision(said);
+    let kept = format!("{request:?} {said:?}");
+    for secret in ["bob@example.test", "key under mat", "ada-7", "ada@example.test", "s3cret-key"] {
+        assert!(!kept.contains(secret), "{secret}: {kept}");
+    }
+    let Some(sluis_fixture::Content::Text(body)) = &request.body else { panic!("{request:?}") };
+    let body: Value = serde_json::from_str(body).unwrap();
+    let lines = json!([{ "note": "[redacted]", "sku": "A" }]);
+    assert_eq!(body, json!({ "customer": { "email": "[redacted]", "name": "Bob" }, "lines": lines, "total": 12.5 }));
+}
+
+#[test]
+fn a_body_that_cannot_be_searched_is_not_kept() {
+    let record = record();
+    let mut redaction = Redaction::new(&record);
+    let request = redaction.request(&view(&[], "email: bob@example.test")).unwrap();
+    assert!(!format!("{request:?}").contains("bob"), "{request:?}");
+    // Where nothing is to be found, it stays as it was written.
+    let request = redaction.request(&view(&[], r#"{ "total": 12.50 }"#)).unwrap();
+    assert!(matches!(request.body, Some(sluis_fixture::Content::Text(text)) if text == r#"{ "total": 12.50 }"#));
+}
+
+#[test]
+fn the_last_requests_are_kept_and_no_more_than_fit() {
+    let recorder = Recorder::default();
+    let keep = |id: usize, size: usize| {
+        let fixture: Fixture = serde_json::from_value(json!({ "request": {}, "expect": { "forward": {} } })).unwrap();
+        let recorded = Recorded { id: id.to_string().into(), at: 0, plugin: "p".into(), fixture, size };
+        recorder.keep(recorded, 3);
+    };
+    (0..5).for_each(|id| keep(id, 10));
+    let ids = |recorder: &Recorder| recorder.all().iter().map(|recorded| recorded.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(&recorder), ["4", "3", "2"]);
+    assert!(recorder.find("3").is_some() && recorder.find("1").is_none());
+    keep(5, KEPT);
+    assert_eq!(ids(&recorder), ["5"]);
+}
