@@ -441,3 +441,48 @@ fn a_recorded_request_is_run_against_another_version() {
     let none = desk.plugin(&["replay", "--tenant", "acme", "nothing"]);
     assert!(!none.done && none.text.contains("no such recording"), "{}", none.text);
 }
+
+#[test]
+fn a165_uploads_are_signed_where_the_operator_asks_for_it() {
+    let desk = Desk::new();
+    let here = desk.dir.path();
+    let key = |name: &str| {
+        let made = desk.run(here, &["key", name]);
+        assert!(made.done, "{}", made.text);
+        made.text.trim().to_owned()
+    };
+    let (public, _other) = (key("release.pem"), key("other.pem"));
+    let again = desk.run(here, &["key", "release.pem"]);
+    assert!(!again.done && again.text.contains("release.pem"), "{}", again.text);
+
+    let shop = Workshop::open_with("", &format!(", signing_keys: {{ release: \"{public}\" }}"));
+    let desk = Desk { dir: desk.dir, ..Desk::of(&shop) };
+    let project = desk.project();
+    std::fs::create_dir_all(project.join("dist")).unwrap();
+    std::fs::write(project.join("dist/orders.wasm"), example("tester")).unwrap();
+    let release = |version: &str| {
+        let manifest = format!("name: orders\nversion: {version}\nlanguage: rust\n");
+        std::fs::write(project.join("plugin.yaml"), manifest).unwrap();
+    };
+    let push = |more: &[&str]| desk.plugin(&[&["push", "--tenant", "acme"], more].concat());
+    let refused = |said: Said, why: &str| assert!(!said.done && said.text.contains(why), "{why}: {}", said.text);
+
+    release("1.1.0");
+    refused(push(&[]), "signature-invalid: the component is not signed");
+    refused(push(&["--sign", "../other.pem", "--key-name", "release"]), "signature-invalid");
+    refused(push(&["--sign", "../release.pem", "--key-name", "another"]), "by a key that is not the tenant's");
+    refused(push(&["--sign", "../release.pem", "--key-name", "release", "--valid-days", "0"]), "has expired");
+    let signed = push(&["--sign", "../release.pem", "--key-name", "release"]);
+    assert!(signed.done && signed.text.contains("orders 1.1.0 kept"), "{}", signed.text);
+    desk.done(&["deploy", "--tenant", "acme"]);
+    assert_eq!(shop.who(), "tester");
+
+    // What was signed as one version is not another; an older one is not taken, whoever signed it once.
+    release("1.0.0");
+    refused(push(&["--sign", "../release.pem", "--key-name", "release"]), "rollback-refused");
+    release("1.2.0");
+    assert!(push(&["--sign", "../release.pem", "--key-name", "release"]).done);
+    // Nobody else's uploads are concerned.
+    let path = "/v1/tenants/globex/plugins/other/versions/1.0.0";
+    assert_eq!(shop.admin("globex", "PUT", path, &example("tester-response")).status, 201);
+}

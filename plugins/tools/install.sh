@@ -5,7 +5,9 @@ cd "$(dirname "$0")"
 
 # Each is made anew when what it is made from changed.
 if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    # Not `npm ci`: it wants the bindings of platforms in the lock that not every registry has. What is there is held
+    # against the lock's digests all the same.
+    npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
     touch node_modules
 fi
 if [ ! -x .venv/bin/componentize-py ] || [ requirements.txt -nt .venv ]; then

@@ -10,6 +10,7 @@ mod new;
 mod project;
 mod remote;
 mod replay;
+mod sign;
 mod test;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ enum Command {
     Doctor,
     /// Say what a plugin may use at most
     Limits,
+    Key(sign::NewKey),
     Push(remote::Push),
     Deploy(remote::Deploy),
     /// End the trial: the candidate serves all requests
@@ -143,6 +145,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Command::Inspect(args) => inspect::run(&args).await,
             Command::Doctor => doctor::run(),
             Command::Limits => limits::run(),
+            Command::Key(args) => sign::new_key(&args),
             Command::Push(args) => remote::push(&args).await,
             Command::Deploy(args) => remote::deploy(&args).await,
             Command::Promote(args) => remote::plain(&args, "promote").await,

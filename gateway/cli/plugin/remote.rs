@@ -7,11 +7,13 @@ use axum::body::Bytes;
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 use sluis_model::rollout::Version;
+use sluis_model::signature::SignedAs;
 use time::format_description::well_known::Rfc3339;
 
 use super::PluginError;
 use super::fixtures;
 use super::project::{Folder, Project};
+use super::sign::Sign;
 use crate::client::{Call, Client, Reply};
 use crate::failure::Failure;
 
@@ -45,6 +47,8 @@ pub struct Push {
     /// Without the fixtures, which otherwise go with the component and which the gateway runs before it keeps it
     #[arg(long)]
     no_fixtures: bool,
+    #[command(flatten)]
+    sign: Sign,
 }
 
 /// Let a version serve, at once or on trial
@@ -142,6 +146,8 @@ pub async fn push(args: &Push) -> Result<(), Failure> {
             .map_err(|error| PluginError::Project { path: project.fixtures(), reason: error.to_string() })?,
     };
     let version = &project.manifest.version;
+    let signed_as = SignedAs { tenant: &args.target.tenant, plugin: &project.manifest.name, version };
+    let component = args.sign.apply(component, signed_as)?;
     let url = args.target.plugin(&project, &format!("/versions/{version}"));
     let answer = args.target.ask(Method::PUT, url, component.into()).await?;
     let report = &answer.json()["report"];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sluis_fixture::SectionError;
 use sluis_ledger::{Actor, PluginId, RegistryError};
 use sluis_model::rollout::{Order, Rollout, Verdict, Version};
+use sluis_model::signature::SignatureFault;
 use sluis_sandbox::LoadError;
 use tokio::sync::{mpsc, watch};
 
@@ -42,6 +43,12 @@ pub enum RolloutError {
     /// The fixtures that it carries cannot be read.
     #[error(transparent)]
     Unreadable(#[from] SectionError),
+    /// The tenant's uploads must be signed, and this one is not as it must be.
+    #[error(transparent)]
+    Signature(#[from] SignatureFault),
+    /// Of a tenant whose uploads must be signed: a version before one that is there.
+    #[error("{0} is there already: an older version is not taken after it")]
+    Older(Version),
     /// They do not hold.
     #[error("{}", .0.join("; "))]
     Fixtures(Vec<String>),
@@ -98,9 +105,8 @@ impl Rollouts {
         let generation = self.app.generation.load_full();
         let tenant = generation.tenants.get(&*id.tenant);
         // What does not load must not be promised.
-        let serves = !matches!(order, Order::Quarantine(_) | Order::Release(_));
-        if let (Some(tenant), Some(version)) = (tenant, order.version().filter(|_| serves)) {
-            self.components.version(&tenant.tenant, &id.name, version).await?;
+        if let (Some(tenant), Some(version)) = (tenant, self.will_serve(&id, &order).await?) {
+            self.components.version(&tenant.tenant, &id.name, &version).await?;
         }
         let action = order.label();
         let rollout = self.components.registry.roll(id.clone(), order, by.clone()).await?;
@@ -131,6 +137,15 @@ impl Rollouts {
             }
         }
         Ok(rollout)
+    }
+
+    /// The version that an order lets serve, where that is not one that serves already.
+    async fn will_serve(&self, id: &PluginId, order: &Order) -> Result<Option<Version>, RegistryError> {
+        Ok(match order {
+            Order::Quarantine(_) | Order::Release(_) => None,
+            Order::RollBack(None) => self.components.registry.rollout(id).await?.earlier.first().cloned(),
+            order => order.version().cloned(),
+        })
     }
 
     /// Ends the service of versions that fail too often, and judges candidates, until told to stop.

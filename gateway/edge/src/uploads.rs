@@ -10,10 +10,12 @@ use sluis_model::hook::Usage;
 use sluis_model::limits::{Permit, Permits};
 use sluis_model::plan::TenantLimits;
 use sluis_model::rollout::Version;
+use sluis_model::signature::{self, SignedAs};
 use sluis_sandbox::Plugin;
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
+use crate::clock::Clock;
 use crate::rollouts::{RolloutError, Rollouts};
 use crate::state::TenantState;
 
@@ -109,6 +111,8 @@ impl Rollouts {
         by: Actor,
     ) -> Result<(bool, Report), RolloutError> {
         let _turn = self.uploads.looked_at.acquire().await.map_err(|_| RolloutError::Overloaded)?;
+        let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
+        self.check_signature(tenant, &id, &version, &component).await?;
         let name = format!("{plugin}@{version}");
         let loaded = self
             .components
@@ -124,10 +128,31 @@ impl Rollouts {
             report: serde_json::to_string(&report).unwrap_or_default(),
         };
         let TenantLimits { plugin_bytes, plugin_versions, .. } = tenant.tenant.limits;
-        let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
         let registry = &self.components.registry;
         let added = registry.add(id, new, component, by, (plugin_bytes, u64::from(plugin_versions))).await?;
         Ok((added, report))
+    }
+
+    /// Where a tenant's uploads must be signed: by one of its keys, as this very version, and no version goes back
+    /// behind one that was kept, whoever holds an old signature.
+    async fn check_signature(
+        &self,
+        tenant: &TenantState,
+        id: &PluginId,
+        version: &Version,
+        component: &[u8],
+    ) -> Result<(), RolloutError> {
+        let keys = &tenant.tenant.signing_keys;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let signed_as = SignedAs { tenant: &id.tenant, plugin: &id.name, version };
+        signature::verify(component, keys, signed_as, Clock::unix_millis() / 1000)?;
+        let kept = self.components.registry.versions(id).await?;
+        match kept.into_iter().map(|kept| kept.version.version).max() {
+            Some(newest) if *version < newest => Err(RolloutError::Older(newest)),
+            _ => Ok(()),
+        }
     }
 
     /// Calls a component with the fixtures that it carries, within the limits that it will serve under.

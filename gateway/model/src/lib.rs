@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod retry;
 pub mod rollout;
 pub mod route;
+pub mod signature;
 pub mod target;
 
 #[cfg(test)]

@@ -402,6 +402,8 @@ pub struct Tenant {
     pub http: Vec<crate::http_client::AllowedOrigin>,
     /// Counters that its plugins may add to through the capability `metrics`; at most 100.
     pub metrics: Arc<[Arc<str>]>,
+    /// Keys by one of which an upload must be signed; none where it need not be.
+    pub signing_keys: crate::signature::Keys,
     /// What is kept of its requests for its developers, if anything.
     pub record: Option<Arc<Record>>,
     /// Its share of the house.

@@ -96,6 +96,18 @@ impl LoadError {
         }
     }
 
+    /// The refusal without the words that [`LoadError::from_worker`] puts before it again.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            LoadError::NotAComponent(detail)
+            | LoadError::FeatureDisabled(detail)
+            | LoadError::TooComplex(detail)
+            | LoadError::CompileCrash(detail) => detail.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// The refusals that a worker may report, from their code; see [`crate::compile`].
     pub(crate) fn from_worker(code: &str, detail: String) -> LoadError {
         match code {

@@ -23,7 +23,7 @@ pub fn compile_worker() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         },
         Err(error) => {
-            let detail = text::escape(&error.to_string(), 512);
+            let detail = text::escape(&error.detail(), 512);
             let _ = writeln!(std::io::stderr(), "{}\t{detail}", error.code());
             ExitCode::from(REFUSED)
         }

@@ -78,9 +78,9 @@ impl Problem {
         Problem { code: Some(error.code()), ..problem }
     }
 
-    /// A component whose own fixtures speak against it.
-    fn failed(code: &'static str, detail: impl ToString) -> Self {
-        let problem = Problem::new(422, "plugin-rejected", "The component was rejected").detail(detail);
+    /// A component that would load, but must not be kept.
+    fn failed(status: u16, code: &'static str, detail: impl ToString) -> Self {
+        let problem = Problem::new(status, "plugin-rejected", "The component was rejected").detail(detail);
         Problem { code: Some(code), ..problem }
     }
 
@@ -141,8 +141,10 @@ impl From<RolloutError> for Problem {
     fn from(error: RolloutError) -> Self {
         match error {
             RolloutError::Load(error) => error.into(),
-            RolloutError::Unreadable(error) => Problem::failed("fixtures-malformed", error),
-            RolloutError::Fixtures(_) => Problem::failed("fixtures-failed", error),
+            RolloutError::Signature(error) => Problem::failed(403, "signature-invalid", error),
+            RolloutError::Older(_) => Problem::failed(403, "rollback-refused", error),
+            RolloutError::Unreadable(error) => Problem::failed(422, "fixtures-malformed", error),
+            RolloutError::Fixtures(_) => Problem::failed(422, "fixtures-failed", error),
             RolloutError::Registry(error) => error.into(),
             RolloutError::TenantBusy => {
                 let problem = Problem::new(429, "too-many-uploads", "The tenant has too many uploads under way");

@@ -120,4 +120,5 @@ impl<'a> Recording<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

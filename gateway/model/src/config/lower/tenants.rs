@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use base64::Engine as _;
+
 use super::super::tree::at;
 use super::super::written::{self, Written};
 use super::Check;
 use crate::http_client::{AllowedOrigin, Origin};
 use crate::plan::{self, Grant, OnError, TenantLimits};
+use crate::signature::KEY_BYTES;
 
 /// Counters of a tenant's own: each is a series of the metrics.
 const MAX_COUNTERS: usize = 100;
@@ -34,6 +37,12 @@ impl Check<'_> {
                 self.error_of_key(&at!["tenants", i, "on_error", &**slot], message, None);
             }
             self.record(i, tenant);
+            for (name, key) in &tenant.signing_keys {
+                if signing_key(key).is_none() {
+                    let message = "a public key of 32 bytes in base64 belongs here: `sluis plugin key` prints it";
+                    self.error(&at!["tenants", i, "signing_keys", &**name], message);
+                }
+            }
             if tenant.limits.queue_bytes.u64() > written.ledger.max_bytes.u64() && self.is_written(i) {
                 self.error(&at!["tenants", i, "limits", "queue_bytes"], "must not be more than `ledger.max_bytes`");
             }
@@ -119,6 +128,11 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
         config: written.config.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
         http,
         metrics: written.metrics.iter().map(|name| name.arc()).collect(),
+        signing_keys: written
+            .signing_keys
+            .iter()
+            .filter_map(|(name, key)| Some((name.to_string(), signing_key(key)?)))
+            .collect(),
         record: written.record.as_ref().map(|record| Arc::new(self::record(record))),
         limits: TenantLimits {
             rate: limits.rate.u32(),
@@ -131,6 +145,10 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
             plugin_versions: limits.plugin_versions.u32(),
         },
     }
+}
+
+fn signing_key(text: &str) -> Option<[u8; KEY_BYTES]> {
+    base64::engine::general_purpose::STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 fn record(written: &written::Record) -> plan::Record {

@@ -17,13 +17,13 @@ fn gather(node: &Node, secret: bool, mutations: &mut Vec<Mutation>) {
     match &node.value {
         Value::Map(entries) => {
             for (key, value) in entries {
-                // The tenant chooses the keys of `config`, the operator those of `headers`.
+                // The tenant chooses the keys of `config`, the operator those of `headers` and of `signing_keys`.
                 if !secret && key.text != "orders" {
                     let with = format!("{}zz", key.text);
                     let length = key.text.chars().count();
                     mutations.push(Mutation { place: key.place, length, names: Some(format!("`{with}`")), with });
                 }
-                let secret = secret || key.text == "config" || key.text == "headers";
+                let secret = secret || ["config", "headers", "signing_keys"].contains(&&*key.text);
                 gather(value, secret, mutations);
             }
         }

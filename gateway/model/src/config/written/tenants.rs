@@ -32,6 +32,9 @@ pub struct Tenant {
     /// Counters that its plugins may add to through the capability `metrics`.
     #[serde(default)]
     pub metrics: Vec<Name>,
+    /// Public keys (Ed25519, in base64), by name: uploads must be signed by one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signing_keys: BTreeMap<Label, String>,
     /// Keep what its plugins are told and say, for its developers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Record>,
