@@ -94,6 +94,15 @@ impl Gateway {
         tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// Time that it has had on CPUs so far, to the kernel's hundredth of a second.
+    pub fn cpu(&self) -> Result<Duration, Error> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // proc(5): utime and stime are the 14th and 15th field, the 12th and 13th behind the name.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).ok_or("no time in /proc");
+        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+    }
+
     /// What it holds in memory now.
     pub fn memory(&self) -> std::io::Result<Memory> {
         Memory::of(self.child.id())
@@ -142,8 +151,8 @@ fn serving(line: &str) -> Option<SocketAddr> {
     line.get("listeners")?.as_str()?.trim_matches(['[', ']']).split(", ").next()?.parse().ok()
 }
 
-/// A configuration: free ports, one route `POST /v1/orders` with the plugin slot `orders`, the issuer and the upstream
-/// at `upstream`, components from `components`. `tenants` is the YAML of the list.
+/// A configuration: free ports, a route `POST /v1/orders` with the plugin slot `orders` and one `POST /v1/plain` without,
+/// the issuer and the upstream at `upstream`, components from `components`. `tenants` is the YAML of the list.
 pub fn config(upstream: SocketAddr, components: &Path, threads: usize, tenants: &str) -> Result<String, Error> {
     let components = serde_json::to_string(&std::path::absolute(components)?)?;
     let issuer = issuer::Issuer::yaml(upstream);
@@ -156,6 +165,8 @@ pub fn config(upstream: SocketAddr, components: &Path, threads: usize, tenants: 
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{upstream}\"] }}\n\
          plugins: {{ dir: {components} }}\n\
          routes:\n  - {{ name: orders, path: /v1/orders, methods: [POST], plugin: orders, \
+         auth: {{ issuers: [idp], scopes: [\"orders:write\"] }}, forward: {{ upstreams: [erp] }} }}\n  \
+         - {{ name: plain, path: /v1/plain, methods: [POST], \
          auth: {{ issuers: [idp], scopes: [\"orders:write\"] }}, forward: {{ upstreams: [erp] }} }}\n\
          tenants:\n{tenants}"
     ))

@@ -1,5 +1,5 @@
 //! What many tenants cost: every one with a component of its own, start with and without compiled artefacts, one request
-//! to each, memory.
+//! to each, memory, and the CPU of a request by the order in which they come.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::net::SocketAddr;
@@ -13,6 +13,9 @@ use sluis_bench::gateway::{Gateway, config};
 use sluis_bench::issuer::Issuer;
 use sluis_bench::memory::Memory;
 use sluis_bench::{Error, Latencies, component, latencies, milliseconds, upstream};
+
+#[path = "tenants/mix.rs"]
+mod mix;
 
 /// Longest wait for the gateway to start, for every tenant: each may have to be compiled.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +63,7 @@ fn run(args: &Args) -> Result<(), Error> {
     runtime.block_on(gateway.settle(&house.issuer.token(&tenant(0), "user-1")?))?;
     let loaded = gateway.memory()?;
     let (visited, first) = runtime.block_on(house.visit(&gateway, count))?;
+    let mixes = runtime.block_on(mix::measure(&gateway, &house.issuer, count))?;
 
     println!(
         "{count} tenants, {count} components of {} KiB, {} ingress threads\n",
@@ -76,6 +80,7 @@ fn run(args: &Args) -> Result<(), Error> {
     print_memory(&format!("{count} tenants, loaded"), loaded);
     print_memory(&format!("{count} tenants, each called"), visited);
     let each = visited.private().saturating_sub(of_one.private()) / (args.count - 1).max(1) as u64;
+    mixes.print();
     println!("\nprivate memory of each further tenant: {:.1} KiB", each as f64 / 1024.0);
     Ok(())
 }
