@@ -147,7 +147,7 @@ fn a168_a_version_that_traps_five_times_is_quarantined_and_the_last_good_one_ser
 }
 
 #[test]
-fn a_first_version_that_traps_leaves_nothing_that_serves() {
+fn a198_a_first_version_that_traps_leaves_nothing_that_serves() {
     let shop = Workshop::open();
     shop.kept("1.0.0", &example("panics"));
     shop.deploy("1.0.0");
@@ -214,7 +214,7 @@ fn versions_change_under_load_without_a_failed_request() {
 }
 
 #[test]
-fn a_slot_says_what_becomes_of_a_request_whose_plugin_fails() {
+fn a198_a_slot_says_what_becomes_of_requests_whose_plugin_fails() {
     let bypass = Workshop::open_with("", ", on_error: { orders: bypass }");
     bypass.kept("1.0.0", &example("tester"));
     bypass.deploy("1.0.0");

@@ -9,6 +9,8 @@ mod isolation;
 mod loading;
 /// Mutated components through the whole path.
 mod mutants;
+/// Components of contracts once published.
+mod released;
 mod support;
 mod traps;
 mod wasi;
