@@ -1,6 +1,7 @@
 //! Components as they come in: checked, compiled, held against the fixtures that they carry, kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -25,6 +26,8 @@ const LOOKED_AT: usize = 2;
 const UPLOADS: usize = 8;
 /// Uploads at once of one tenant.
 pub const TENANT_UPLOADS: usize = 2;
+/// Longest time for all fixtures of an upload: while they run, nobody else's component is looked at in its place.
+const FIXTURES: Duration = Duration::from_secs(20);
 /// Complaints about fixtures that are told.
 const COMPLAINTS: usize = 16;
 
@@ -120,7 +123,9 @@ impl Rollouts {
             .load_bytes(&name, component.clone(), &tenant.tenant.grants)
             .await
             .map_err(RolloutError::Load)?;
-        let report = Report::of(&loaded, self.hold_against_fixtures(&loaded, &component).await?);
+        let held = tokio::time::timeout(FIXTURES, self.hold_against_fixtures(&loaded, &component)).await;
+        let too_long = |_| RolloutError::Fixtures(vec![format!("they took longer than {} s", FIXTURES.as_secs())]);
+        let report = Report::of(&loaded, held.map_err(too_long)??);
         let new = NewVersion {
             version,
             digest: loaded.hash(),
