@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod retry;
 pub mod rollout;
 pub mod route;
+pub mod section;
 pub mod signature;
 pub mod target;
 

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Version;
+use crate::section;
 
 /// Bytes of an Ed25519 public key (RFC 8032 §5.1.5).
 pub const KEY_BYTES: usize = 32;
@@ -74,14 +75,7 @@ pub fn append(component: &[u8], key: &str, expires: u64, signature: &[u8]) -> Ve
     let written = Written { key: key.to_owned(), expires, signature: STANDARD.encode(signature) };
     // Of three plain members; does not fail.
     let text = serde_json::to_vec(&written).unwrap_or_default();
-    let mut content = leb128(NAME.len());
-    content.extend_from_slice(NAME.as_bytes());
-    content.extend(text);
-    let mut signed = component.to_vec();
-    signed.push(0);
-    signed.extend(leb128(content.len()));
-    signed.extend(content);
-    signed
+    section::append(component, NAME, &text)
 }
 
 /// Whether `component` is signed to be this by one of `keys`, at `now` (seconds since the epoch).
@@ -136,20 +130,6 @@ fn sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         }
     }
     None
-}
-
-/// An unsigned number in LEB128 (WebAssembly core specification 2.0, 5.2.2).
-fn leb128(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 #[cfg(test)]
