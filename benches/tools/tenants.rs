@@ -135,7 +135,8 @@ impl House {
 
     /// A gateway with the first `count` tenants. Its artefacts stay for the next.
     fn start(&self, count: usize) -> Result<Gateway, Error> {
-        let line = |n| format!("  - {{ id: {0}, plugins: {{ orders: {0} }}, grants: [log] }}\n", tenant(n));
+        let limits = "limits: { rate: 1000000, burst: 1000000, in_flight: 10000 }";
+        let line = |n| format!("  - {{ id: {0}, plugins: {{ orders: {0} }}, grants: [log], {limits} }}\n", tenant(n));
         let tenants: String = (0..count).map(line).collect();
         let config = config(self.upstream, &self.dir.join("components"), self.threads, &tenants)?;
         Gateway::start(&self.sluis, &self.dir, &config, PATIENCE * u32::try_from(count)?.max(12))
