@@ -1,12 +1,14 @@
 //! How much waits, kept in memory: quotas are checked without asking the database.
 
 use std::collections::HashMap;
+use std::ops::DerefMut;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use sluis_model::event::{DeliveryState, NewEvent};
+use sluis_model::schedule::Schedule;
 
 use crate::error::AcceptError;
 
@@ -82,6 +84,8 @@ pub(crate) struct Room {
     stored: AtomicU64,
     tenants: DashMap<Arc<str>, Arc<AtomicU64>>,
     depths: Mutex<HashMap<Arc<str>, Counts>>,
+    /// What waits for a worker of each sink, and whose turn it is.
+    schedules: DashMap<Arc<str>, Schedule>,
     holds: Mutex<HashMap<Arc<str>, HoldReason>>,
     /// `accepted_at` of the oldest open event, 0 for none.
     oldest: AtomicU64,
@@ -104,6 +108,7 @@ impl Room {
             stored: AtomicU64::new(0),
             tenants: DashMap::new(),
             depths: Mutex::new(HashMap::new()),
+            schedules: DashMap::new(),
             holds: Mutex::new(HashMap::new()),
             oldest: AtomicU64::new(0),
         }
@@ -179,6 +184,11 @@ impl Room {
 
     pub fn depths(&self) -> MutexGuard<'_, HashMap<Arc<str>, Counts>> {
         self.depths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The schedule of a sink; locked while the answer lives.
+    pub fn schedule(&self, sink: &Arc<str>) -> impl DerefMut<Target = Schedule> + '_ {
+        self.schedules.entry(Arc::clone(sink)).or_default()
     }
 
     pub fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, HoldReason>> {

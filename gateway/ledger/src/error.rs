@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use sluis_model::rollout::RolloutFault;
 
+use crate::claims::ClaimFault;
+
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -82,6 +84,9 @@ pub enum AcceptError {
     /// An event with this id is there already.
     #[error("an event with this id exists")]
     Duplicate,
+    /// The event's idempotency key cannot be taken.
+    #[error(transparent)]
+    Claim(#[from] ClaimFault),
 }
 
 /// Why a question was not answered.

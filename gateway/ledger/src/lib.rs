@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod backlog;
+mod claims;
 pub mod clock;
 mod deliver;
 mod error;
@@ -25,6 +26,7 @@ mod status;
 mod store;
 
 pub use backlog::{Backlog, SinkDepth};
+pub use claims::{Claim, ClaimFault, Claimed, Keyed, Place, StoredAnswer};
 pub use error::{AcceptError, OpenError, ReadError, RegistryError};
 pub use ledger::{Health, Ledger, Options};
 pub use observer::{NoObserver, Observer};

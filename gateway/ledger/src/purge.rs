@@ -49,13 +49,16 @@ pub(crate) async fn run(ledger: Arc<Ledger>, mut shutdown: watch::Receiver<bool>
     }
 }
 
-/// Removes what has expired of the tenants' state. Nobody is shown it any more; this gives its room back.
+/// Removes what has expired of the tenants' state and keys. Nobody is shown it any more; this gives its room back.
 async fn forget_expired(ledger: &Ledger) {
     let now = ledger.clock.now();
     while let Ok(keys) = ledger.store.kv_expired(now, BATCH).await
         && !keys.is_empty()
         && ledger.store.kv_forget(keys, now).await.is_ok_and(|removed| removed > 0)
     {}
+    for tenant in ledger.store.claim_tenants().await.unwrap_or_default() {
+        while ledger.store.forget_claims(tenant.clone(), now).await.is_ok_and(|removed| removed > 0) {}
+    }
 }
 
 /// One walk over the events that are old enough, oldest first. An early one ends when there is room again. Answers where
@@ -71,7 +74,7 @@ async fn pass(ledger: &Ledger, early: bool, mut after: i64) -> i64 {
         let ask = Purgeable { after, scan: BATCH, accepted_before, completed_before, dead_before };
         let Ok((events, next)) = ledger.store.purgeable(ask).await else { return after };
         if !events.is_empty() {
-            match ledger.store.purge(events).await {
+            match ledger.store.purge(events, now).await {
                 Ok(purged) => ledger.observer.purged(purged, early),
                 Err(_) => return after,
             }

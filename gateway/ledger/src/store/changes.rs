@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
-use sluis_model::event::{DeliveryState, Input, next};
+use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent, next};
+use sluis_model::lane::Lane;
 
+use super::claims::ClaimTables;
 use super::inbox::{Accept, Move, Work};
 use super::kv::KvTables;
+use super::line::Lines;
 use super::registry::RegistryTables;
-use super::tally::{Tally, TallyStatements};
+use super::tally::{Counted, Tally, TallyStatements};
 use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
 use crate::error::{AcceptError, WorkError};
@@ -25,9 +28,10 @@ impl Reply {
     pub fn send(self, work: Work) {
         match (work, self) {
             (Work::Lease { done, .. }, Reply::Leased(leased)) => done.send(Ok(leased)).is_ok(),
-            (Work::Purge { done, .. } | Work::ForgetKv { done, .. }, Reply::Removed(count)) => {
-                done.send(Ok(count)).is_ok()
-            }
+            (
+                Work::Purge { done, .. } | Work::ForgetKv { done, .. } | Work::ForgetClaims { done, .. },
+                Reply::Removed(count),
+            ) => done.send(Ok(count)).is_ok(),
             (Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. }, Reply::Done(result)) => {
                 done.send(result).is_ok()
             }
@@ -40,20 +44,34 @@ impl Reply {
 }
 
 /// A delivery's row.
-struct Row {
-    sink: String,
-    state: DeliveryState,
-    attempts: u32,
-    steps: i64,
+pub(super) struct Row {
+    pub sink: String,
+    pub tenant: String,
+    /// Ordering key, where the sink keeps order.
+    pub key: Option<String>,
+    /// Stands in the line of its key.
+    pub in_line: bool,
+    pub lane: Lane,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    pub steps: i64,
+}
+
+impl Row {
+    pub fn counted(&self) -> Counted<'_> {
+        Counted { sink: &self.sink, tenant: &self.tenant, lane: self.lane }
+    }
 }
 
 /// The running transaction.
 pub(crate) struct Changes<'c> {
     sql: Statements<'c>,
     sums: TallyStatements<'c>,
+    pub(super) lines: Lines<'c>,
+    pub claims: ClaimTables<'c>,
     pub kv: KvTables<'c>,
     pub registry: RegistryTables<'c>,
-    tally: Tally,
+    pub(super) tally: Tally,
     next_seq: i64,
     /// `next_seq` at the last commit.
     committed_seq: i64,
@@ -64,8 +82,10 @@ impl<'c> Changes<'c> {
     pub fn prepare(conn: &'c Connection, tally: Tally) -> rusqlite::Result<Changes<'c>> {
         let seq = conn.query_row("SELECT coalesce(max(seq), 0) + 1 FROM events", (), |row| row.get(0))?;
         let (sql, sums) = (Statements::prepare(conn)?, TallyStatements::prepare(conn)?);
+        let (lines, claims) = (Lines::prepare(conn)?, ClaimTables::prepare(conn)?);
         let (kv, registry) = (KvTables::prepare(conn)?, RegistryTables::prepare(conn)?);
-        Ok(Changes { sql, sums, kv, registry, tally, next_seq: seq, committed_seq: seq, holds_changed: false })
+        let (next_seq, committed_seq, holds_changed) = (seq, seq, false);
+        Ok(Changes { sql, sums, lines, claims, kv, registry, tally, next_seq, committed_seq, holds_changed })
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {
@@ -95,8 +115,7 @@ impl<'c> Changes<'c> {
 
     /// The transaction was committed. Answers the sinks whose workers have something to do.
     pub fn publish(&mut self, conn: &Connection, room: &Room) -> Vec<Arc<str>> {
-        let woken = self.tally.woken().cloned().collect();
-        self.tally.publish(room);
+        let woken = self.tally.publish(room);
         if std::mem::take(&mut self.holds_changed)
             && let Err(error) = load_holds(conn, room)
         {
@@ -106,9 +125,27 @@ impl<'c> Changes<'c> {
     }
 
     pub fn accept(&mut self, accept: &Accept) -> rusqlite::Result<Result<(), AcceptError>> {
-        let event = &accept.event;
+        if let Some(claim) = &accept.claim
+            && let Err(fault) = self.claims.complete_new(&accept.event, claim)?
+        {
+            return Ok(Err(AcceptError::Claim(fault)));
+        }
+        match self.insert(&accept.event, accept.bytes, &accept.digest) {
+            Ok(_) => Ok(Ok(())),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                if let Some(claim) = &accept.claim {
+                    self.claims.release(&accept.event.tenant, &claim.place)?;
+                }
+                Ok(Err(AcceptError::Duplicate))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new event with its deliveries. Answers its position.
+    pub(super) fn insert(&mut self, event: &NewEvent, bytes: u64, digest: &[u8; 32]) -> rusqlite::Result<i64> {
         let seq = self.next_seq;
-        let inserted = self.sql.insert_event.execute(rusqlite::params![
+        self.sql.insert_event.execute(rusqlite::params![
             seq,
             event.id.as_bytes(),
             event.tenant,
@@ -119,31 +156,53 @@ impl<'c> Changes<'c> {
             event.correlation_id,
             event.traceparent,
             event.accepted_at.cast_signed(),
-            accept.bytes.cast_signed(),
-            accept.digest,
+            bytes.cast_signed(),
+            digest,
             &event.body[..],
-        ]);
-        match inserted {
-            Ok(_) => {}
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                return Ok(Err(AcceptError::Duplicate));
-            }
-            Err(error) => return Err(error),
-        }
+            event.lane as u8,
+            event.causation_id.as_ref().map(uuid::Uuid::as_bytes),
+            super::attributes_text(&event.attributes),
+        ])?;
         self.next_seq += 1;
         for (n, sink) in event.sinks.iter().enumerate() {
-            if event.sinks[..n].contains(sink) {
+            if event.sinks[..n].iter().any(|before| before.name == sink.name) {
                 continue;
             }
-            self.sql.insert_delivery.execute((seq, n as i64, sink, event.accepted_at.cast_signed()))?;
-            self.tally.delivery(sink, None, Some(DeliveryState::Ready));
+            let id = DeliveryId { event: seq, n: n as i64 };
+            let (key, lane, at) = (event.key.as_deref(), event.lane, event.accepted_at);
+            self.deliver(id, sink, &NewDelivery { tenant: &event.tenant, key, lane, at })?;
         }
-        self.tally.open(&event.tenant, accept.bytes);
+        self.tally.open(&event.tenant, bytes);
         if event.sinks.is_empty() {
-            self.tally.settle(&event.tenant, accept.bytes);
+            self.tally.settle(&event.tenant, bytes);
         }
-        self.tally.stored(accept.bytes.cast_signed());
-        Ok(Ok(()))
+        self.tally.stored(bytes.cast_signed());
+        Ok(seq)
+    }
+
+    /// A new delivery, at its place in the line of its key where its sink keeps one.
+    pub(super) fn deliver(&mut self, id: DeliveryId, sink: &EventSink, new: &NewDelivery<'_>) -> rusqlite::Result<()> {
+        let key = new.key.filter(|_| sink.in_order);
+        let state = match key {
+            None => DeliveryState::Ready,
+            Some(key) => self.join_line(sink, new, key)?,
+        };
+        let due = state.is_waiting().then_some(new.at.cast_signed());
+        self.sql.insert_delivery.execute(rusqlite::params![
+            id.event,
+            id.n,
+            sink.name,
+            new.tenant,
+            key,
+            key.map(|_| 1),
+            new.lane as u8,
+            state as u8,
+            due,
+            new.at.cast_signed()
+        ])?;
+        let of = Counted { sink: &sink.name, tenant: new.tenant, lane: new.lane };
+        self.tally.delivery(of, None, Some(state));
+        Ok(())
     }
 
     pub fn work(&mut self, work: &Work) -> rusqlite::Result<Reply> {
@@ -166,10 +225,10 @@ impl<'c> Changes<'c> {
                 self.holds_changed = true;
                 Reply::Done(Ok(()))
             }
-            Work::Purge { events, .. } => {
+            Work::Purge { events, at, .. } => {
                 let mut purged = 0;
                 for event in events {
-                    purged += usize::from(self.purge(*event)?);
+                    purged += usize::from(self.purge(*event, *at)?);
                 }
                 Reply::Removed(purged)
             }
@@ -180,16 +239,18 @@ impl<'c> Changes<'c> {
                 }
                 Reply::Removed(removed)
             }
+            Work::ForgetClaims { tenant, at, .. } => {
+                Reply::Removed(self.claims.forget_oldest(tenant, at.cast_signed())?)
+            }
         })
     }
 
     fn lease(&mut self, id: DeliveryId, at: u64) -> rusqlite::Result<Option<u32>> {
-        let (input, actor, reason) = (Input::Lease, "worker", String::new());
-        self.change(&Move { id, input, at, due: None, actor, reason, took_ms: None, failure: None })
+        self.change(&Move::by("worker", id, Input::Lease, at))
     }
 
-    /// One arrow of the state machine: the row, its history and the sums. Answers the attempts begun; none where there
-    /// is no such delivery, or its state has no such arrow.
+    /// One arrow of the state machine: the row, its history, the sums, and the line of its key. Answers the attempts
+    /// begun; none where there is no such delivery, or its state has no such arrow.
     pub fn change(&mut self, change: &Move) -> rusqlite::Result<Option<u32>> {
         let DeliveryId { event, n } = change.id;
         let Some(row) = self.sql.row(change.id)? else { return Ok(None) };
@@ -197,12 +258,16 @@ impl<'c> Changes<'c> {
         let attempts = row.attempts + u32::from(change.input == Input::Lease);
         let due = if state.is_waiting() { Some(change.due.unwrap_or(change.at).cast_signed()) } else { None };
         let at = change.at.cast_signed();
-        self.sql.update_delivery.execute((event, n, state as u8, due, attempts, row.steps + 1, at))?;
+        // A dead one that parks its key stays in front of the others until somebody settles it.
+        let stays = !state.is_final() || (state == DeliveryState::Dead && change.parks);
+        let line = (row.in_line && stays).then_some(1);
+        let steps = row.steps + 1;
+        self.sql.update_delivery.execute(rusqlite::params![event, n, state as u8, due, attempts, steps, at, line])?;
         let took = change.took_ms.map(u64::cast_signed);
         self.sql.insert_transition.execute(rusqlite::params![
             event,
             n,
-            row.steps + 1,
+            steps,
             at,
             state as u8,
             change.actor,
@@ -222,16 +287,19 @@ impl<'c> Changes<'c> {
                 failure.excerpt
             ])?;
         }
-        self.tally.delivery(&row.sink, Some(row.state), Some(state));
-        if state == DeliveryState::Delivered {
+        self.tally.delivery(row.counted(), Some(row.state), Some(state));
+        if state.is_final() && state != DeliveryState::Dead {
             self.settle(event)?;
+        }
+        if row.in_line && line.is_none() {
+            self.advance_line(&row, change.at)?;
         }
         Ok(Some(attempts))
     }
 
-    /// Gives the event's bytes back once every sink has confirmed.
+    /// Gives the event's bytes back once no sink needs it any more.
     fn settle(&mut self, event: i64) -> rusqlite::Result<()> {
-        if !self.sql.undelivered.exists((event,))?
+        if !self.sql.unsettled.exists((event,))?
             && let Some((tenant, bytes)) = self.sql.head(event)?
         {
             self.tally.settle(&tenant, bytes);
@@ -240,25 +308,26 @@ impl<'c> Changes<'c> {
     }
 
     /// Removes an event with all that is known of it; false where it is not final.
-    fn purge(&mut self, event: i64) -> rusqlite::Result<bool> {
-        let rows: Vec<(String, DeliveryState)> = self
-            .sql
-            .deliveries
-            .query_map((event,), |row| Ok((row.get(0)?, state_at(row, 1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
+    fn purge(&mut self, event: i64, at: u64) -> rusqlite::Result<bool> {
+        let rows: Vec<Row> =
+            self.sql.deliveries.query_map((event,), read_row)?.collect::<rusqlite::Result<_>>()?;
         let Some((tenant, bytes)) = self.sql.head(event)? else { return Ok(false) };
-        if rows.iter().any(|(_, state)| !state.is_final()) {
+        if rows.iter().any(|row| !row.state.is_final()) {
             return Ok(false);
         }
-        for (sink, state) in &rows {
-            self.tally.delivery(sink, Some(*state), None);
+        for row in &rows {
+            self.tally.delivery(row.counted(), Some(row.state), None);
         }
-        if rows.iter().any(|(_, state)| *state == DeliveryState::Dead) {
+        if rows.iter().any(|row| row.state == DeliveryState::Dead) {
             self.tally.settle(&tenant, bytes);
         }
         self.tally.stored(-bytes.cast_signed());
         for statement in &mut self.sql.purge {
             statement.execute((event,))?;
+        }
+        // A dead one may have parked its key.
+        for row in rows.iter().filter(|row| row.in_line) {
+            self.advance_line(row, at)?;
         }
         Ok(true)
     }
@@ -266,6 +335,7 @@ impl<'c> Changes<'c> {
 
 /// Leases of a process that is gone go back to their sinks; their attempts stay counted.
 pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64) -> rusqlite::Result<Tally> {
+    super::claims::recover(conn)?;
     let mut changes = Changes::prepare(conn, tally)?;
     let leased: Vec<DeliveryId> = conn
         .prepare("SELECT event, n FROM deliveries WHERE state = 1")?
@@ -274,8 +344,8 @@ pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64)
     if !leased.is_empty() {
         changes.begin()?;
         for id in &leased {
-            let (input, actor, reason) = (Input::Interrupt, "recovery", "interrupted".to_owned());
-            changes.change(&Move { id: *id, input, at, due: None, actor, reason, took_ms: None, failure: None })?;
+            let interrupt = Move::by("recovery", *id, Input::Interrupt, at);
+            changes.change(&Move { reason: "interrupted".to_owned(), ..interrupt })?;
         }
         changes.write_sums()?;
         changes.commit()?;
@@ -302,6 +372,37 @@ pub(crate) fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resu
     known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
 }
 
+/// Reads a lane from its number.
+pub(crate) fn lane_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Lane> {
+    let number: u32 = row.get(column)?;
+    let known = Lane::ALL.get(number as usize).copied();
+    known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
+}
+
+/// Reads `sink, tenant, key, line, lane, state, attempts, steps`.
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        sink: row.get(0)?,
+        tenant: row.get(1)?,
+        key: row.get(2)?,
+        in_line: row.get::<_, Option<i64>>(3)?.is_some(),
+        lane: lane_at(row, 4)?,
+        state: state_at(row, 5)?,
+        attempts: row.get(6)?,
+        steps: row.get(7)?,
+    })
+}
+
+/// What a delivery begins with.
+pub(super) struct NewDelivery<'a> {
+    pub tenant: &'a str,
+    /// The event's key, whether its sink keeps order or not.
+    pub key: Option<&'a str>,
+    pub lane: Lane,
+    /// Milliseconds since the epoch.
+    pub at: u64,
+}
+
 /// Prepared once, for the life of the writer.
 struct Statements<'c> {
     begin: Statement<'c>,
@@ -313,7 +414,7 @@ struct Statements<'c> {
     update_delivery: Statement<'c>,
     insert_transition: Statement<'c>,
     upsert_failure: Statement<'c>,
-    undelivered: Statement<'c>,
+    unsettled: Statement<'c>,
     select_head: Statement<'c>,
     deliveries: Statement<'c>,
     purge: [Statement<'c>; 4],
@@ -329,22 +430,24 @@ impl<'c> Statements<'c> {
             commit: sql("COMMIT")?,
             rollback: sql("ROLLBACK")?,
             insert_event: sql("INSERT INTO events (seq, id, tenant, route, type, key, content_type, correlation_id,
-                traceparent, accepted_at, bytes, digest, body)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")?,
-            insert_delivery: sql("INSERT INTO deliveries (event, n, sink, state, due, attempts, steps, changed_at)
-                VALUES (?1, ?2, ?3, 0, ?4, 0, 0, ?4)")?,
-            select_delivery: sql("SELECT sink, state, attempts, steps FROM deliveries WHERE event = ?1 AND n = ?2")?,
+                traceparent, accepted_at, bytes, digest, body, lane, causation, attributes)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
+            insert_delivery: sql("INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
+                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10)")?,
+            select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
+                WHERE event = ?1 AND n = ?2")?,
             update_delivery: sql("UPDATE deliveries SET state = ?3, due = ?4, attempts = ?5, steps = ?6,
-                changed_at = ?7 WHERE event = ?1 AND n = ?2")?,
+                changed_at = ?7, line = ?8 WHERE event = ?1 AND n = ?2")?,
             insert_transition: sql("INSERT INTO transitions (event, n, step, at, state, actor, reason, took)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
             upsert_failure: sql(
                 "INSERT OR REPLACE INTO failures (event, n, at, attempt, class, kind, status, message,
                 excerpt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
-            undelivered: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state <> 5")?,
+            unsettled: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state NOT IN (5, 7, 8, 9)")?,
             select_head: sql("SELECT tenant, bytes FROM events WHERE seq = ?1")?,
-            deliveries: sql("SELECT sink, state FROM deliveries WHERE event = ?1")?,
+            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
+                WHERE event = ?1")?,
             purge: [
                 sql("DELETE FROM transitions WHERE event = ?1")?,
                 sql("DELETE FROM failures WHERE event = ?1")?,
@@ -359,11 +462,7 @@ impl<'c> Statements<'c> {
     }
 
     fn row(&mut self, id: DeliveryId) -> rusqlite::Result<Option<Row>> {
-        self.select_delivery
-            .query_row((id.event, id.n), |row| {
-                Ok(Row { sink: row.get(0)?, state: state_at(row, 1)?, attempts: row.get(2)?, steps: row.get(3)? })
-            })
-            .optional()
+        self.select_delivery.query_row((id.event, id.n), read_row).optional()
     }
 
     /// Tenant and bytes of an event.

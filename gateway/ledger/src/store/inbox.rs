@@ -1,6 +1,7 @@
 //! What waits for the writer: accepts and edits in bounded queues, and the workers' changes,
 //! whose number is bounded by the deliveries in flight.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,11 @@ use tokio::sync::oneshot;
 
 use super::DeliveryId;
 use super::changes::Changes;
+use super::claims::{ClaimChange, ClaimEdit};
 use super::kv::KvEdit;
 use super::registry::{Changed, RegistryEdit};
 use crate::backlog::Reservation;
+use crate::claims::{ClaimFault, NewClaim};
 use crate::error::{AcceptError, RegistryError, WorkError};
 
 /// Bytes of events in one transaction, so that none holds the others up for long; a larger event goes alone.
@@ -25,6 +28,8 @@ const BATCH_EDITS: usize = 128;
 /// An event that waits to be committed.
 pub(crate) struct Accept {
     pub event: NewEvent,
+    /// Its idempotency key, settled in the same transaction.
+    pub claim: Option<NewClaim>,
     /// What it counts against the quotas.
     pub bytes: u64,
     pub digest: [u8; 32],
@@ -70,6 +75,7 @@ impl<Q, A> Asked<Q, A> {
 
 /// A change of what is kept beside the events.
 pub(crate) enum Edit {
+    Claim(Box<Asked<ClaimEdit, Result<(), ClaimFault>>>),
     Kv(Asked<KvEdit, Result<Edited, KvFault>>),
     Registry(Box<Asked<RegistryEdit, Result<Changed, RegistryError>>>),
 }
@@ -78,6 +84,7 @@ impl Edit {
     /// As part of the running transaction.
     pub fn apply(&mut self, changes: &mut Changes<'_>) -> rusqlite::Result<()> {
         match self {
+            Edit::Claim(asked) => asked.answer = Some(changes.claims.edit(&asked.question)?),
             Edit::Kv(asked) => asked.answer = Some(changes.kv.edit(&asked.question)?),
             Edit::Registry(asked) => asked.answer = Some(changes.registry.edit(&asked.question)?),
         }
@@ -87,6 +94,7 @@ impl Edit {
     /// The transaction was committed.
     pub fn finish(self) {
         match self {
+            Edit::Claim(asked) => asked.finish(),
             Edit::Kv(asked) => asked.finish(),
             Edit::Registry(asked) => asked.finish(),
         }
@@ -94,6 +102,7 @@ impl Edit {
 
     fn refuse(self) {
         match self {
+            Edit::Claim(asked) => asked.refuse(Err(ClaimFault::Unavailable)),
             Edit::Kv(asked) => asked.refuse(Err(KvFault::Unavailable)),
             Edit::Registry(asked) => asked.refuse(Err(RegistryError::Unavailable)),
         }
@@ -101,6 +110,10 @@ impl Edit {
 
     fn is_awaited(&self) -> bool {
         match self {
+            // Only what begins can be left: what became of a request is worth knowing whoever waits for it.
+            Edit::Claim(asked) => {
+                !asked.done.is_closed() || !matches!(asked.question.change, ClaimChange::Begin { .. })
+            }
             Edit::Kv(asked) => !asked.done.is_closed(),
             Edit::Registry(asked) => !asked.done.is_closed(),
         }
@@ -115,10 +128,20 @@ pub(crate) struct Move {
     pub at: u64,
     /// Next due time, for inputs that lead to a waiting state.
     pub due: Option<u64>,
-    pub actor: &'static str,
+    pub actor: Cow<'static, str>,
     pub reason: String,
     pub took_ms: Option<u64>,
     pub failure: Option<FailureRow>,
+    /// A delivery that is given up keeps its place at the front of its key's line.
+    pub parks: bool,
+}
+
+impl Move {
+    /// The bare arrow.
+    pub fn by(actor: &'static str, id: DeliveryId, input: Input, at: u64) -> Move {
+        let (actor, reason) = (Cow::Borrowed(actor), String::new());
+        Move { id, input, at, due: None, actor, reason, took_ms: None, failure: None, parks: false }
+    }
 }
 
 /// What is kept of a failed attempt.
@@ -144,9 +167,11 @@ pub(crate) enum Work {
     /// The opposite.
     Release { sink: String, at: u64, done: oneshot::Sender<Result<(), WorkError>> },
     /// Removes events that are final.
-    Purge { events: Vec<i64>, done: oneshot::Sender<Result<usize, WorkError>> },
+    Purge { events: Vec<i64>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
     /// Removes what tenants keep under these keys, where it has expired.
     ForgetKv { keys: Vec<(String, String)>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
+    /// Removes a few of a tenant's claims that have expired.
+    ForgetClaims { tenant: String, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
 }
 
 impl Work {
@@ -157,7 +182,9 @@ impl Work {
             Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. } => {
                 done.send(Err(error)).is_ok()
             }
-            Work::Purge { done, .. } | Work::ForgetKv { done, .. } => done.send(Err(error)).is_ok(),
+            Work::Purge { done, .. } | Work::ForgetKv { done, .. } | Work::ForgetClaims { done, .. } => {
+                done.send(Err(error)).is_ok()
+            }
         };
     }
 
@@ -167,7 +194,7 @@ impl Work {
             Work::Lease { ids, .. } => ids.len(),
             Work::Purge { events, .. } => events.len(),
             Work::ForgetKv { keys, .. } => keys.len(),
-            Work::Record { .. } | Work::Hold { .. } | Work::Release { .. } => 1,
+            Work::Record { .. } | Work::Hold { .. } | Work::Release { .. } | Work::ForgetClaims { .. } => 1,
         }
     }
 }

@@ -2,9 +2,11 @@
 //! names it.
 
 mod changes;
+mod claims;
 mod files;
 mod inbox;
 mod kv;
+mod line;
 mod reader;
 mod registry;
 mod schema;
@@ -23,14 +25,17 @@ use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
+use sluis_model::schedule::Pick;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
+pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use inbox::{FailureRow, Move};
 pub(crate) use reader::{Due, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::Room;
+use crate::claims::{ClaimFault, Found, NewClaim, Place};
 use crate::clock::Clock;
 use crate::error::{AcceptError, OpenError, ReadError, RegistryError, WorkError};
 use crate::observer::Observer;
@@ -157,25 +162,15 @@ impl Store {
     pub fn accept(
         &self,
         event: NewEvent,
+        claim: Option<NewClaim>,
         bytes: u64,
         tenant_max: u64,
     ) -> Result<oneshot::Receiver<Result<(), AcceptError>>, AcceptError> {
         self.shared.inbox.check()?;
         let reservation = self.shared.room.reserve(&event.tenant, tenant_max, bytes)?;
-        let digest = digest(&Digested {
-            id: event.id,
-            accepted_at: event.accepted_at,
-            tenant: &event.tenant,
-            route: &event.route,
-            event_type: &event.event_type,
-            key: event.key.as_deref(),
-            content_type: &event.content_type,
-            correlation_id: &event.correlation_id,
-            traceparent: event.traceparent.as_deref(),
-            body: &event.body,
-        });
+        let digest = digest(&Digested::of(&event));
         let (done, answer) = oneshot::channel();
-        self.shared.inbox.accept(Accept { event, bytes, digest, reservation, done })?;
+        self.shared.inbox.accept(Accept { event, claim, bytes, digest, reservation, done })?;
         Ok(answer)
     }
 
@@ -195,8 +190,8 @@ impl Store {
         self.work(|done| Work::Release { sink: sink.to_owned(), at, done }).await
     }
 
-    pub async fn purge(&self, events: Vec<i64>) -> Result<usize, WorkError> {
-        self.work(|done| Work::Purge { events, done }).await
+    pub async fn purge(&self, events: Vec<i64>, at: u64) -> Result<usize, WorkError> {
+        self.work(|done| Work::Purge { events, at, done }).await
     }
 
     async fn work<T>(&self, work: impl FnOnce(oneshot::Sender<Result<T, WorkError>>) -> Work) -> Result<T, WorkError> {
@@ -210,10 +205,10 @@ impl Store {
         self.readers.ask(move |statements| statements.status(&tenant, id)).await
     }
 
-    /// Deliveries of a sink that are due, oldest first: at most `limit` of them and about `max_bytes` of bodies.
-    pub async fn due(&self, sink: &Arc<str>, now: u64, limit: usize, max_bytes: usize) -> Result<Due, ReadError> {
+    /// Deliveries of a sink that are due, of the tenants that were picked: about `max_bytes` of bodies.
+    pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Pick>, max_bytes: usize) -> Result<Due, ReadError> {
         let sink = Arc::clone(sink);
-        self.readers.ask(move |statements| statements.due(&sink, now, limit, max_bytes)).await
+        self.readers.ask(move |statements| statements.due(&sink, now, &picks, max_bytes)).await
     }
 
     pub async fn purgeable(&self, ask: Purgeable) -> Result<(Vec<i64>, Option<i64>), ReadError> {
@@ -232,6 +227,32 @@ impl Store {
         let (asked, answer) = Asked::new(KvEdit { tenant, key, edit, quota, at });
         self.shared.inbox.edit(inbox::Edit::Kv(asked));
         answer.await.unwrap_or(Err(KvFault::Unavailable))
+    }
+
+    /// Queues a change of a claim and waits until it is on stable storage.
+    pub async fn claim(&self, edit: ClaimEdit) -> Result<(), ClaimFault> {
+        let (asked, answer) = Asked::new(edit);
+        self.shared.inbox.edit(inbox::Edit::Claim(Box::new(asked)));
+        answer.await.unwrap_or(Err(ClaimFault::Unavailable))
+    }
+
+    /// The same without waiting.
+    pub fn claim_later(&self, edit: ClaimEdit) {
+        self.shared.inbox.edit(inbox::Edit::Claim(Box::new(Asked::new(edit).0)));
+    }
+
+    pub async fn find_claim(&self, tenant: &str, place: &Place) -> Result<Option<Found>, ReadError> {
+        let (tenant, place) = (tenant.to_owned(), place.clone());
+        self.readers.ask(move |statements| statements.claims.get(&tenant, &place)).await
+    }
+
+    /// Tenants with idempotency keys.
+    pub async fn claim_tenants(&self) -> Result<Vec<String>, ReadError> {
+        self.readers.ask(|statements| statements.claims.tenants()).await
+    }
+
+    pub async fn forget_claims(&self, tenant: String, at: u64) -> Result<usize, WorkError> {
+        self.work(|done| Work::ForgetClaims { tenant, at, done }).await
     }
 
     /// Queues a change of the registry and waits until it is on stable storage.
@@ -314,7 +335,28 @@ pub(crate) struct Digested<'a> {
     pub content_type: &'a str,
     pub correlation_id: &'a str,
     pub traceparent: Option<&'a str>,
+    pub causation_id: Option<Uuid>,
+    pub attributes: &'a [(String, String)],
     pub body: &'a [u8],
+}
+
+impl<'a> Digested<'a> {
+    pub fn of(event: &'a NewEvent) -> Digested<'a> {
+        Digested {
+            id: event.id,
+            accepted_at: event.accepted_at,
+            tenant: &event.tenant,
+            route: &event.route,
+            event_type: &event.event_type,
+            key: event.key.as_deref(),
+            content_type: &event.content_type,
+            correlation_id: &event.correlation_id,
+            traceparent: event.traceparent.as_deref(),
+            causation_id: event.causation_id,
+            attributes: &event.attributes,
+            body: &event.body,
+        }
+    }
 }
 
 /// BLAKE3 over the parts, each text after its length; what is absent has a length that nothing else has.
@@ -331,12 +373,36 @@ pub(crate) fn digest(parts: &Digested<'_>) -> [u8; 32] {
         Some(parts.correlation_id),
         parts.traceparent,
     ];
-    for text in texts {
+    let mut add = |text: Option<&str>| {
         hasher.update(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
         hasher.update(text.unwrap_or_default().as_bytes());
+    };
+    texts.into_iter().for_each(&mut add);
+    // Where they are not there, the digest is that of the formats that did not have them.
+    if let Some(id) = parts.causation_id {
+        add(Some("causation"));
+        add(Some(&id.to_string()));
+    }
+    for (name, value) in parts.attributes {
+        add(Some(name));
+        add(Some(value));
     }
     hasher.update(parts.body);
     *hasher.finalize().as_bytes()
+}
+
+/// Attributes of an event as they are stored, in their order; none where it has none.
+pub(crate) fn attributes_text(attributes: &[(String, String)]) -> Option<String> {
+    if attributes.is_empty() { None } else { serde_json::to_string(attributes).ok() }
+}
+
+/// The opposite of [`attributes_text`].
+fn attributes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<(String, String)>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(Vec::new()) };
+    let unreadable = |error: serde_json::Error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    };
+    serde_json::from_str(text).map_err(unreadable)
 }
 
 fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {

@@ -11,13 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
 use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::lane::Lane;
+use sluis_model::schedule::Pick;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::changes::state_at;
+use super::claims::ClaimQueries;
 use super::kv::KvQueries;
 use super::registry::RegistryQueries;
-use super::{DeliveryId, Digested, Tuning, digest};
+use super::{DeliveryId, Digested, Tuning, attributes, digest};
 use crate::error::ReadError;
 use crate::sink::Delivery;
 use crate::status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
@@ -110,14 +113,13 @@ fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
 /// Deliveries that are due.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
-    /// Oldest due time first; their attempt number is that of the attempt to come.
+    /// In the order of the picks, and of each the oldest due time first; their attempt number is that of the attempt to
+    /// come.
     pub deliveries: Vec<(DeliveryId, Delivery)>,
     /// Deliveries whose stored bytes do not match their digest any more.
     pub damaged: Vec<(DeliveryId, Delivery)>,
-    /// There are more that are due.
-    pub more: bool,
-    /// Otherwise: when the first one that is not due yet will be; none where nothing waits.
-    pub next: Option<u64>,
+    /// Of whom fewer were due than picked, and when the next one will be; none where nothing waits.
+    pub short: Vec<(Lane, Arc<str>, Option<u64>)>,
 }
 
 /// Which events may go. Times are milliseconds since the epoch.
@@ -148,6 +150,7 @@ pub(crate) struct Reader<'c> {
     ends: Statement<'c>,
     last: Statement<'c>,
     open: Statement<'c>,
+    pub claims: ClaimQueries<'c>,
     pub kv: KvQueries<'c>,
     pub registry: RegistryQueries<'c>,
 }
@@ -167,16 +170,18 @@ impl<'c> Reader<'c> {
                 WHERE event = ?1 ORDER BY n, step")?,
             holds: sql("SELECT since, until, actor, reason FROM holds
                 WHERE sink = ?1 AND (until IS NULL OR until > ?2) ORDER BY since")?,
-            due: sql("SELECT d.event, d.n, d.attempts, e.id, e.tenant, e.route, e.type, e.key, e.content_type,
-                e.correlation_id, e.traceparent, e.accepted_at, e.digest, e.body
+            due: sql("SELECT d.event, d.n, d.attempts, d.since, e.id, e.route, e.type, e.key, e.content_type,
+                e.correlation_id, e.traceparent, e.accepted_at, e.digest, e.causation, e.attributes, e.body
                 FROM deliveries d JOIN events e ON e.seq = d.event
-                WHERE d.sink = ?1 AND d.due <= ?2 ORDER BY d.due LIMIT ?3")?,
-            next_due: sql("SELECT min(due) FROM deliveries WHERE sink = ?1 AND due > ?2")?,
+                WHERE d.sink = ?1 AND d.lane = ?2 AND d.tenant = ?3 AND d.due <= ?4 ORDER BY d.due LIMIT ?5")?,
+            next_due: sql("SELECT min(due) FROM deliveries
+                WHERE sink = ?1 AND lane = ?2 AND tenant = ?3 AND due > ?4")?,
             old: sql("SELECT seq, accepted_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?,
             ends: sql("SELECT state, changed_at FROM deliveries WHERE event = ?1")?,
             last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
             open: sql("SELECT d.event, e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event
-                WHERE d.event >= ?1 AND d.state NOT IN (5, 6) ORDER BY d.event LIMIT 1")?,
+                WHERE d.event >= ?1 AND d.state < 5 ORDER BY d.event LIMIT 1")?,
+            claims: ClaimQueries::prepare(conn)?,
             kv: KvQueries::prepare(conn)?,
             registry: RegistryQueries::prepare(conn)?,
         })
@@ -273,44 +278,34 @@ impl<'c> Reader<'c> {
         Ok(history)
     }
 
-    pub fn due(&mut self, sink: &Arc<str>, now: u64, limit: usize, max_bytes: usize) -> rusqlite::Result<Due> {
+    /// What is due of the tenants that were picked, about `max_bytes` of bodies.
+    pub fn due(&mut self, sink: &Arc<str>, now: u64, picks: &[Pick], max_bytes: usize) -> rusqlite::Result<Due> {
         let _snapshot = self.snapshot()?;
         let mut due = Due::default();
         let mut bytes = 0;
-        let mut rows = self.due.query((sink, now.cast_signed(), limit as i64))?;
-        while let Some(row) = rows.next()? {
-            let body = Bytes::copy_from_slice(row.get_ref(13)?.as_blob()?);
-            bytes += body.len();
-            let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-            let delivery = Delivery {
-                event_id: Uuid::from_bytes(row.get(3)?),
-                sink: Arc::clone(sink),
-                attempt: row.get::<_, u32>(2)? + 1,
-                tenant: row.get(4)?,
-                route: row.get(5)?,
-                event_type: row.get(6)?,
-                key: row.get(7)?,
-                content_type: row.get(8)?,
-                correlation_id: row.get(9)?,
-                traceparent: row.get(10)?,
-                accepted_at: row.get::<_, i64>(11)?.cast_unsigned(),
-                body,
-            };
-            let stored: [u8; 32] = row.get(12)?;
-            if stored == delivery_digest(&delivery) {
-                due.deliveries.push((id, delivery));
-            } else {
-                due.damaged.push((id, delivery));
+        for pick in picks {
+            let Pick { lane, tenant, slots } = pick;
+            let mut found = 0;
+            let mut rows =
+                self.due.query((sink, *lane as u8, tenant, now.cast_signed(), i64::try_from(*slots).unwrap_or(i64::MAX)))?;
+            while let Some(row) = rows.next()? {
+                let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
+                let delivery = due_row(row, sink, tenant)?;
+                (found, bytes) = (found + 1, bytes + delivery.body.len());
+                let stored: [u8; 32] = row.get(12)?;
+                let list =
+                    if stored == delivery_digest(&delivery) { &mut due.deliveries } else { &mut due.damaged };
+                list.push((id, delivery));
+                if bytes >= max_bytes {
+                    return Ok(due);
+                }
             }
-            if bytes >= max_bytes {
-                due.more = true;
-                return Ok(due);
+            drop(rows);
+            if found < *slots {
+                let of = (sink, *lane as u8, tenant, now.cast_signed());
+                let next: Option<i64> = self.next_due.query_row(of, |row| row.get(0))?;
+                due.short.push((*lane, Arc::clone(tenant), next.map(i64::cast_unsigned)));
             }
-        }
-        due.more = due.deliveries.len() + due.damaged.len() >= limit;
-        if !due.more {
-            let next: Option<i64> = self.next_due.query_row((sink, now.cast_signed()), |row| row.get(0))?;
-            due.next = next.map(i64::cast_unsigned);
         }
         Ok(due)
     }
@@ -333,9 +328,8 @@ impl<'c> Reader<'c> {
             while let Some(row) = ends.next()? {
                 let ended = row.get::<_, i64>(1)?.cast_unsigned();
                 goes &= match state_at(row, 0)? {
-                    DeliveryState::Delivered => ended < ask.completed_before,
                     DeliveryState::Dead => ended < ask.dead_before,
-                    _ => false,
+                    state => state.is_final() && ended < ask.completed_before,
                 };
             }
             if goes {
@@ -356,6 +350,26 @@ impl<'c> Reader<'c> {
     }
 }
 
+fn due_row(row: &rusqlite::Row<'_>, sink: &Arc<str>, tenant: &Arc<str>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        event_id: Uuid::from_bytes(row.get(4)?),
+        sink: Arc::clone(sink),
+        attempt: row.get::<_, u32>(2)? + 1,
+        tenant: Arc::clone(tenant),
+        route: row.get(5)?,
+        event_type: row.get(6)?,
+        key: row.get(7)?,
+        content_type: row.get(8)?,
+        correlation_id: row.get(9)?,
+        traceparent: row.get(10)?,
+        accepted_at: row.get::<_, i64>(11)?.cast_unsigned(),
+        since: row.get::<_, i64>(3)?.cast_unsigned(),
+        causation_id: row.get::<_, Option<[u8; 16]>>(13)?.map(Uuid::from_bytes),
+        attributes: attributes(row, 14)?,
+        body: Bytes::copy_from_slice(row.get_ref(15)?.as_blob()?),
+    })
+}
+
 fn delivery_digest(delivery: &Delivery) -> [u8; 32] {
     digest(&Digested {
         id: delivery.event_id,
@@ -367,6 +381,8 @@ fn delivery_digest(delivery: &Delivery) -> [u8; 32] {
         content_type: &delivery.content_type,
         correlation_id: &delivery.correlation_id,
         traceparent: delivery.traceparent.as_deref(),
+        causation_id: delivery.causation_id,
+        attributes: &delivery.attributes,
         body: &delivery.body,
     })
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -151,6 +151,78 @@ CREATE TABLE plugin_audit (
   reason  TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX plugin_audit_tenant ON plugin_audit (tenant, seq);
+";
+
+/// Order, lanes, idempotency. A delivery has what decides when it goes beside it, so that choosing the next one never
+/// touches its event.
+const FORMAT_4: &str = "
+ALTER TABLE events ADD COLUMN lane INTEGER NOT NULL DEFAULT 2;
+-- The event that this one sends anew, with another body.
+ALTER TABLE events ADD COLUMN causation BLOB CHECK (length(causation) = 16);
+-- Attributes of a CloudEvent that have no column, as a JSON object.
+ALTER TABLE events ADD COLUMN attributes TEXT;
+
+-- line is there while the delivery stands in the line of its key; since is when its age begins.
+CREATE TABLE deliveries_4 (
+  event      INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  sink       TEXT    NOT NULL,
+  tenant     TEXT    NOT NULL,
+  key        TEXT,
+  line       INTEGER,
+  lane       INTEGER NOT NULL,
+  state      INTEGER NOT NULL,
+  due        INTEGER,
+  attempts   INTEGER NOT NULL,
+  steps      INTEGER NOT NULL,
+  since      INTEGER NOT NULL,
+  changed_at INTEGER NOT NULL,
+  PRIMARY KEY (event, n)
+) STRICT, WITHOUT ROWID;
+INSERT INTO deliveries_4
+  SELECT d.event, d.n, d.sink, e.tenant, NULL, NULL, 2, d.state, d.due, d.attempts, d.steps, e.accepted_at, d.changed_at
+  FROM deliveries d JOIN events e ON e.seq = d.event;
+DROP TABLE deliveries;
+ALTER TABLE deliveries_4 RENAME TO deliveries;
+CREATE INDEX deliveries_due ON deliveries (sink, lane, tenant, due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_leased ON deliveries (event) WHERE state = 1;
+CREATE INDEX deliveries_line ON deliveries (sink, tenant, key) WHERE line IS NOT NULL;
+CREATE INDEX deliveries_dead ON deliveries (event) WHERE state = 6;
+
+-- Idempotency keys: state is the position in ClaimState::ALL; answer is what a repetition is told.
+CREATE TABLE claims (
+  tenant      TEXT    NOT NULL,
+  route       TEXT    NOT NULL,
+  key         TEXT    NOT NULL,
+  fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32),
+  state       INTEGER NOT NULL,
+  event       BLOB,
+  status      INTEGER,
+  head        TEXT,
+  body        BLOB,
+  claimed_at  INTEGER NOT NULL,
+  expires_at  INTEGER NOT NULL,
+  PRIMARY KEY (tenant, route, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_expiry ON claims (tenant, expires_at) WHERE state <> 0;
+CREATE INDEX claims_open ON claims (state) WHERE state = 0;
+CREATE TABLE claim_usage (
+  tenant TEXT PRIMARY KEY,
+  keys   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What operators and tenants did to events and sinks.
+CREATE TABLE event_audit (
+  seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+  at     INTEGER NOT NULL,
+  tenant TEXT,
+  actor  TEXT    NOT NULL,
+  action TEXT    NOT NULL,
+  event  BLOB,
+  sink   TEXT,
+  reason TEXT    NOT NULL
+) STRICT;
+CREATE INDEX event_audit_tenant ON event_audit (tenant, seq);
 ";
 
 /// What kind of file this is.

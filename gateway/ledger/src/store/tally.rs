@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Statement};
 use sluis_model::event::DeliveryState;
+use sluis_model::lane::Lane;
 
+use super::changes::lane_at;
 use crate::backlog::{Counts, Room};
 
 #[derive(Debug)]
@@ -27,9 +29,17 @@ struct SinkSum {
     counts: Counts,
     /// Differences of the running transaction.
     more: Counts,
-    /// A delivery began to wait for a worker in it.
-    wakes: bool,
+    /// Those that began and ceased to wait for a worker, by lane and position of their tenant.
+    waiting: HashMap<(Lane, usize), (i64, i64)>,
     changed: bool,
+}
+
+/// A delivery as the sums need to know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    pub sink: &'a str,
+    pub tenant: &'a str,
+    pub lane: Lane,
 }
 
 /// See the module.
@@ -65,6 +75,16 @@ impl Tally {
             if let Some(count) = tally.sinks[at].counts.get_mut(state as usize) {
                 *count = deliveries;
             }
+        }
+        // The index of what is due holds no more than this asks for.
+        let mut waiting = conn.prepare(
+            "SELECT sink, lane, tenant, count(*) FROM deliveries INDEXED BY deliveries_due
+             WHERE due IS NOT NULL GROUP BY sink, lane, tenant",
+        )?;
+        let mut rows = waiting.query(())?;
+        while let Some(row) = rows.next()? {
+            let (sink, tenant): (Arc<str>, Arc<str>) = (row.get(0)?, row.get(2)?);
+            room.schedule(&sink).add(lane_at(row, 1)?, &tenant, row.get(3)?);
         }
         tally.stored = conn.query_row("SELECT bytes FROM stored", (), |row| row.get(0))?;
         room.set_stored(tally.stored);
@@ -103,7 +123,7 @@ impl Tally {
             name: Arc::clone(&name),
             counts: Counts::default(),
             more: Counts::default(),
-            wakes: false,
+            waiting: HashMap::new(),
             changed: false,
         };
         self.sinks.push(sum);
@@ -140,18 +160,36 @@ impl Tally {
     }
 
     /// A delivery leaves one state (none: it is new) for another (none: it is purged).
-    pub fn delivery(&mut self, sink: &str, from: Option<DeliveryState>, to: Option<DeliveryState>) {
-        let at = self.sink(sink);
+    pub fn delivery(&mut self, of: Counted<'_>, from: Option<DeliveryState>, to: Option<DeliveryState>) {
+        let (at, tenant) = (self.sink(of.sink), self.tenant(of.tenant));
         let sum = &mut self.sinks[at];
+        let waits = |state: Option<DeliveryState>| state.is_some_and(DeliveryState::is_waiting);
         if let Some(from) = from {
             sum.more[from as usize] -= 1;
         }
         if let Some(to) = to {
             sum.more[to as usize] += 1;
-            sum.wakes |= to.is_waiting();
         }
-        if !std::mem::replace(&mut sum.changed, true) {
-            self.changed_sinks.push(at);
+        if waits(from) || waits(to) {
+            let (came, went) = sum.waiting.entry((of.lane, tenant)).or_default();
+            *came += i64::from(waits(to));
+            *went += i64::from(waits(from));
+        }
+        self.touch(at);
+    }
+
+    /// A delivery that waits for a worker goes on in another lane.
+    pub fn lane(&mut self, of: Counted<'_>, to: Lane) {
+        let (at, tenant) = (self.sink(of.sink), self.tenant(of.tenant));
+        let waiting = &mut self.sinks[at].waiting;
+        waiting.entry((of.lane, tenant)).or_default().1 += 1;
+        waiting.entry((to, tenant)).or_default().0 += 1;
+        self.touch(at);
+    }
+
+    fn touch(&mut self, sink: usize) {
+        if !std::mem::replace(&mut self.sinks[sink].changed, true) {
+            self.changed_sinks.push(sink);
         }
     }
 
@@ -173,8 +211,8 @@ impl Tally {
         Ok(())
     }
 
-    /// The transaction is committed: publishes the differences.
-    pub fn publish(&mut self, room: &Room) {
+    /// The transaction is committed: publishes the differences. Answers the sinks that have more to do.
+    pub fn publish(&mut self, room: &Room) -> Vec<Arc<str>> {
         for at in self.changed_tenants.drain(..) {
             let sum = &mut self.tenants[at];
             room.release(&sum.name, std::mem::take(&mut sum.settled_bytes));
@@ -183,19 +221,27 @@ impl Tally {
             sum.bytes += std::mem::take(&mut sum.more_bytes);
             sum.changed = false;
         }
-        if !self.changed_sinks.is_empty() {
-            let mut depths = room.depths();
-            for at in self.changed_sinks.drain(..) {
-                let sum = &mut self.sinks[at];
-                for (count, more) in sum.counts.iter_mut().zip(&mut sum.more) {
-                    *count += std::mem::take(more);
-                }
-                (sum.changed, sum.wakes) = (false, false);
-                depths.insert(Arc::clone(&sum.name), sum.counts);
+        let mut woken = Vec::new();
+        for at in self.changed_sinks.drain(..) {
+            let sum = &mut self.sinks[at];
+            for (count, more) in sum.counts.iter_mut().zip(&mut sum.more) {
+                *count += std::mem::take(more);
+            }
+            sum.changed = false;
+            room.depths().insert(Arc::clone(&sum.name), sum.counts);
+            if sum.waiting.values().any(|(came, _)| *came > 0) {
+                woken.push(Arc::clone(&sum.name));
+            }
+            let mut schedule = room.schedule(&sum.name);
+            for ((lane, tenant), (came, went)) in sum.waiting.drain() {
+                // One after the other: that something came is news, also where as much went.
+                schedule.add(lane, &self.tenants[tenant].name, came);
+                schedule.add(lane, &self.tenants[tenant].name, -went);
             }
         }
         self.stored += std::mem::take(&mut self.more_stored);
         room.set_stored(self.stored);
+        woken
     }
 
     /// The transaction was rolled back.
@@ -206,14 +252,10 @@ impl Tally {
         }
         for at in self.changed_sinks.drain(..) {
             let sum = &mut self.sinks[at];
-            (sum.more, sum.wakes, sum.changed) = (Counts::default(), false, false);
+            sum.waiting.clear();
+            (sum.more, sum.changed) = (Counts::default(), false);
         }
         self.more_stored = 0;
-    }
-
-    /// Sinks with deliveries that began to wait in the running transaction.
-    pub fn woken(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.changed_sinks.iter().map(|at| &self.sinks[*at]).filter(|sum| sum.wakes).map(|sum| &sum.name)
     }
 }
 

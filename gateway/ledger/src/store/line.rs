@@ -1,0 +1,115 @@
+//! The lines of ordering keys: of one key, one sink and one tenant, whoever came first goes first, and nobody else of that
+//! line waits for a worker meanwhile.
+//!
+//! A line's front is due or under way, all behind it are blocked. What leaves the line lets the next one come forward; a
+//! dead front that parks its key does not leave.
+
+use rusqlite::{Connection, OptionalExtension, Statement};
+use sluis_model::event::{DeliveryState, EventSink, Input};
+use sluis_model::lane::Lane;
+
+use super::DeliveryId;
+use super::changes::{Changes, NewDelivery, Row, lane_at, state_at};
+use super::inbox::Move;
+use super::tally::Counted;
+
+/// Who moves what stands in a line.
+const ACTOR: &str = "order";
+
+/// One that stands in a line.
+struct Standing {
+    id: DeliveryId,
+    state: DeliveryState,
+    lane: Lane,
+}
+
+/// The statements about lines.
+pub(super) struct Lines<'c> {
+    all: Statement<'c>,
+    front: Statement<'c>,
+    slower: Statement<'c>,
+    lane: Statement<'c>,
+}
+
+impl<'c> Lines<'c> {
+    pub fn prepare(conn: &'c Connection) -> rusqlite::Result<Lines<'c>> {
+        let standing = |rest: &str| {
+            conn.prepare(&format!(
+                "SELECT event, n, state, lane FROM deliveries
+                 WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND line IS NOT NULL {rest}"
+            ))
+        };
+        Ok(Lines {
+            all: standing("ORDER BY event, n")?,
+            front: standing("ORDER BY event, n LIMIT 1")?,
+            slower: standing("AND lane > ?4")?,
+            lane: conn.prepare("UPDATE deliveries SET lane = ?3 WHERE event = ?1 AND n = ?2")?,
+        })
+    }
+
+    fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
+        let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
+        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)? })
+    }
+}
+
+impl Changes<'_> {
+    /// A newcomer's state: blocked behind whoever stands there. Where only the last value of a key counts, those that are
+    /// not under way leave for it.
+    pub(super) fn join_line(
+        &mut self,
+        sink: &EventSink,
+        new: &NewDelivery<'_>,
+        key: &str,
+    ) -> rusqlite::Result<DeliveryState> {
+        if sink.compacts {
+            self.supersede(sink, new, key)?;
+        }
+        let place = (&*sink.name, new.tenant, key);
+        if self.lines.front.query_row(place, Lines::standing).optional()?.is_none() {
+            return Ok(DeliveryState::Ready);
+        }
+        self.hurry(sink, new, key)?;
+        Ok(DeliveryState::Blocked)
+    }
+
+    fn supersede(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
+        let place = (&*sink.name, new.tenant, key);
+        let standing: Vec<Standing> =
+            self.lines.all.query_map(place, Lines::standing)?.collect::<rusqlite::Result<_>>()?;
+        // From the back, so that nobody comes forward only to leave.
+        for old in standing.iter().rev() {
+            let supersede = Move::by(ACTOR, old.id, Input::Supersede, new.at);
+            // One that is under way has no such arrow and stays.
+            self.change(&Move { reason: "a newer event of its key".to_owned(), ..supersede })?;
+        }
+        Ok(())
+    }
+
+    /// Whoever stands before an urgent one is as urgent.
+    fn hurry(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
+        let place = (&*sink.name, new.tenant, key, new.lane as u8);
+        let slower: Vec<Standing> =
+            self.lines.slower.query_map(place, Lines::standing)?.collect::<rusqlite::Result<_>>()?;
+        for one in slower {
+            self.lines.lane.execute((one.id.event, one.id.n, new.lane as u8))?;
+            if one.state.is_waiting() {
+                let of = Counted { sink: &sink.name, tenant: new.tenant, lane: one.lane };
+                self.tally.lane(of, new.lane);
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody left the line: its new front comes forward, if it was blocked.
+    pub(super) fn advance_line(&mut self, left: &Row, at: u64) -> rusqlite::Result<()> {
+        let Some(key) = &left.key else { return Ok(()) };
+        let place = (&left.sink, &left.tenant, key);
+        match self.lines.front.query_row(place, Lines::standing).optional()? {
+            Some(front) if front.state == DeliveryState::Blocked => {
+                self.change(&Move::by(ACTOR, front.id, Input::Unblock, at)).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
