@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::lane::Lane;
+
 /// An event on its way into the ledger.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// UUIDv7, made by the caller.
     pub id: uuid::Uuid,
+    /// The event that this one is sent anew for, where it is a replay.
+    pub causation_id: Option<uuid::Uuid>,
     /// Whose it is; nobody else ever sees it.
     pub tenant: Arc<str>,
     /// The route that it came by.
@@ -17,6 +21,10 @@ pub struct NewEvent {
     pub event_type: Arc<str>,
     /// Ordering key, where the plugin gave one.
     pub key: Option<String>,
+    /// How urgent it is.
+    pub lane: Lane,
+    /// CloudEvents attributes that it came with, by name, beyond those that have a field here.
+    pub attributes: Vec<(String, String)>,
     /// Media type of `body`.
     pub content_type: String,
     /// What the sink gets.
@@ -48,11 +56,17 @@ pub enum DeliveryState {
     Delivered,
     /// Given up; kept for people.
     Dead,
+    /// A newer event of its key took its place before it was delivered.
+    Superseded,
+    /// An operator gave it up.
+    Discarded,
+    /// It was dead, and an operator had it sent anew, as another delivery.
+    Replayed,
 }
 
 impl DeliveryState {
     /// Every state, in the order of the numbers that a store keeps for them.
-    pub const ALL: [DeliveryState; 7] = [
+    pub const ALL: [DeliveryState; 10] = [
         DeliveryState::Ready,
         DeliveryState::Leased,
         DeliveryState::RetryWait,
@@ -60,6 +74,9 @@ impl DeliveryState {
         DeliveryState::Blocked,
         DeliveryState::Delivered,
         DeliveryState::Dead,
+        DeliveryState::Superseded,
+        DeliveryState::Discarded,
+        DeliveryState::Replayed,
     ];
 
     /// The word used in the API, in logs and in metrics.
@@ -72,12 +89,16 @@ impl DeliveryState {
             DeliveryState::Blocked => "blocked",
             DeliveryState::Delivered => "delivered",
             DeliveryState::Dead => "dead",
+            DeliveryState::Superseded => "superseded",
+            DeliveryState::Discarded => "discarded",
+            DeliveryState::Replayed => "replayed",
         }
     }
 
-    /// Whether nothing will happen to the delivery any more by itself.
+    /// Whether nothing will happen to the delivery any more by itself. An operator may still discard or replay a dead one.
     pub fn is_final(self) -> bool {
-        matches!(self, DeliveryState::Delivered | DeliveryState::Dead)
+        use DeliveryState::{Dead, Delivered, Discarded, Replayed, Superseded};
+        matches!(self, Delivered | Dead | Superseded | Discarded | Replayed)
     }
 
     /// Whether the delivery waits for its due time, and a worker may take it then.
@@ -107,11 +128,17 @@ pub enum Input {
     Block,
     /// The earlier event is out of the way.
     Unblock,
+    /// A newer event of its key makes it needless.
+    Supersede,
+    /// An operator gives it up.
+    Discard,
+    /// An operator has it sent anew, as another delivery.
+    Replay,
 }
 
 impl Input {
     /// Every input.
-    pub const ALL: [Input; 9] = [
+    pub const ALL: [Input; 12] = [
         Input::Lease,
         Input::Confirm,
         Input::Retry,
@@ -121,6 +148,9 @@ impl Input {
         Input::Release,
         Input::Block,
         Input::Unblock,
+        Input::Supersede,
+        Input::Discard,
+        Input::Replay,
     ];
 }
 
@@ -134,10 +164,15 @@ pub struct IllegalTransition {
     pub input: Input,
 }
 
-/// The state after `input`. A delivery that waits for a retry is leased without a stop at `Ready`: that its time has
-/// come is what makes it ready.
+/// The state after `input`.
+///
+/// - A delivery that waits for a retry is leased without a stop at `Ready`: that its time has come is what makes it
+///   ready.
+/// - A blocked delivery cannot be held. Released, it would be ready, and overtake the event that it waits behind.
+/// - A leased delivery is neither superseded nor discarded: its sink may be at work on it, and only the end of the
+///   attempt tells.
 pub fn next(state: DeliveryState, input: Input) -> Result<DeliveryState, IllegalTransition> {
-    use DeliveryState::{Blocked, Dead, Delivered, Held, Leased, Ready, RetryWait};
+    use DeliveryState::{Blocked, Dead, Delivered, Discarded, Held, Leased, Ready, Replayed, RetryWait, Superseded};
     match (state, input) {
         (Ready | RetryWait, Input::Lease) => Ok(Leased),
         (Leased, Input::Confirm) => Ok(Delivered),
@@ -148,6 +183,9 @@ pub fn next(state: DeliveryState, input: Input) -> Result<DeliveryState, Illegal
         (Held, Input::Release) => Ok(Ready),
         (Ready | Leased | RetryWait, Input::Block) => Ok(Blocked),
         (Blocked, Input::Unblock) => Ok(Ready),
+        (Ready | RetryWait | Held | Blocked, Input::Supersede) => Ok(Superseded),
+        (Ready | RetryWait | Held | Blocked | Dead, Input::Discard) => Ok(Discarded),
+        (Dead, Input::Replay) => Ok(Replayed),
         _ => Err(IllegalTransition { state, input }),
     }
 }
@@ -159,30 +197,42 @@ pub enum EventState {
     Accepted,
     /// At least one attempt was begun, at least one delivery is not final.
     InProgress,
-    /// Every sink confirmed.
+    /// Every sink confirmed; what was superseded, discarded or replayed does not count, here and in the next two.
     Completed,
     /// Every delivery is final, some are dead.
     PartiallyFailed,
     /// Every delivery is dead.
     Failed,
+    /// Newer events took the place of every delivery.
+    Superseded,
+    /// Operators gave up what newer events did not take the place of.
+    Discarded,
+    /// Nothing is left to do for it but its replays, which are events of their own.
+    Replayed,
 }
 
 impl EventState {
-    /// Derives the state from (state, attempts begun) of each delivery.
+    /// Derives the state from (state, attempts begun) of each delivery. Superseded, discarded and replayed ones say
+    /// nothing about completion where there are others.
     pub fn of(deliveries: impl IntoIterator<Item = (DeliveryState, u32)>) -> EventState {
-        let (mut all, mut delivered, mut dead, mut begun) = (0usize, 0usize, 0usize, false);
+        use DeliveryState::{Dead, Delivered, Discarded, Leased, Replayed, Superseded};
+        let (mut count, mut begun) = ([0usize; DeliveryState::ALL.len()], false);
         for (state, attempts) in deliveries {
-            all += 1;
-            delivered += usize::from(state == DeliveryState::Delivered);
-            dead += usize::from(state == DeliveryState::Dead);
-            begun |= attempts > 0 || state.is_final() || state == DeliveryState::Leased;
+            count[state as usize] += 1;
+            begun |= attempts > 0 || matches!(state, Leased | Delivered | Dead);
         }
-        match (delivered, dead) {
-            (d, 0) if d == all => EventState::Completed,
-            (0, d) if d == all => EventState::Failed,
-            (a, b) if a + b == all => EventState::PartiallyFailed,
-            _ if begun => EventState::InProgress,
-            _ => EventState::Accepted,
+        let any = |state: DeliveryState| count[state as usize] > 0;
+        match (any(Delivered), any(Dead)) {
+            _ if DeliveryState::ALL.into_iter().any(|state| any(state) && !state.is_final()) => match begun {
+                true => EventState::InProgress,
+                false => EventState::Accepted,
+            },
+            (true, true) => EventState::PartiallyFailed,
+            (false, true) => EventState::Failed,
+            (false, false) if any(Replayed) => EventState::Replayed,
+            (false, false) if any(Discarded) => EventState::Discarded,
+            (false, false) if any(Superseded) => EventState::Superseded,
+            (_, false) => EventState::Completed,
         }
     }
 
@@ -194,12 +244,15 @@ impl EventState {
             EventState::Completed => "completed",
             EventState::PartiallyFailed => "partially_failed",
             EventState::Failed => "failed",
+            EventState::Superseded => "superseded",
+            EventState::Discarded => "discarded",
+            EventState::Replayed => "replayed",
         }
     }
 
     /// Whether nothing more happens by itself.
     pub fn is_final(self) -> bool {
-        matches!(self, EventState::Completed | EventState::PartiallyFailed | EventState::Failed)
+        !matches!(self, EventState::Accepted | EventState::InProgress)
     }
 }
 
@@ -209,6 +262,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const WITHDRAWN: [DeliveryState; 3] =
+        [DeliveryState::Superseded, DeliveryState::Discarded, DeliveryState::Replayed];
 
     fn any_input() -> impl Strategy<Value = Input> {
         proptest::sample::select(Input::ALL.to_vec())
@@ -222,8 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn every_state_but_the_final_ones_has_a_way_to_delivered_and_to_dead() {
-        for goal in [DeliveryState::Delivered, DeliveryState::Dead] {
+    fn the_journeys_that_an_operator_or_a_newer_event_ends() {
+        use DeliveryState::{Blocked, Dead, Discarded, Held, Leased, Ready, Replayed, RetryWait, Superseded};
+        for state in DeliveryState::ALL {
+            let after = |input| next(state, input).ok();
+            let waits = [Ready, RetryWait, Held, Blocked].contains(&state);
+            assert_eq!(after(Input::Supersede), waits.then_some(Superseded), "{state:?}");
+            assert_eq!(after(Input::Discard), (waits || state == Dead).then_some(Discarded), "{state:?}");
+            assert_eq!(after(Input::Replay), (state == Dead).then_some(Replayed), "{state:?}");
+            assert_eq!(after(Input::Hold), [Ready, RetryWait, Leased].contains(&state).then_some(Held), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn every_state_but_the_final_ones_has_a_way_to_every_final_one() {
+        for goal in DeliveryState::ALL.into_iter().filter(|s| s.is_final()) {
             for start in DeliveryState::ALL.into_iter().filter(|s| !s.is_final()) {
                 let mut seen = vec![start];
                 let mut at = 0;
@@ -253,12 +322,53 @@ mod tests {
         assert_eq!(EventState::of([(Dead, 1)]), EventState::Failed);
     }
 
+    #[test]
+    fn what_was_withdrawn_says_nothing_unless_it_is_all_there_is() {
+        use DeliveryState::{Dead, Delivered, Discarded, Ready, Replayed, Superseded};
+        assert_eq!(EventState::of([(Superseded, 0), (Ready, 0)]), EventState::Accepted);
+        assert_eq!(EventState::of([(Superseded, 2), (Ready, 0)]), EventState::InProgress);
+        assert_eq!(EventState::of([(Superseded, 0), (Superseded, 1)]), EventState::Superseded);
+        assert_eq!(EventState::of([(Discarded, 0), (Discarded, 1)]), EventState::Discarded);
+        assert_eq!(EventState::of([(Superseded, 0), (Discarded, 1)]), EventState::Discarded);
+        assert_eq!(EventState::of([(Replayed, 3)]), EventState::Replayed);
+        assert_eq!(EventState::of([(Replayed, 3), (Discarded, 1)]), EventState::Replayed);
+        assert_eq!(EventState::of([(Replayed, 3), (Delivered, 1)]), EventState::Completed);
+        assert_eq!(EventState::of([(Discarded, 3), (Dead, 1)]), EventState::Failed);
+    }
+
+    fn any_deliveries() -> impl Strategy<Value = Vec<(DeliveryState, u32)>> {
+        proptest::collection::vec((proptest::sample::select(DeliveryState::ALL.to_vec()), 0u32..3), 1..6)
+    }
+
     proptest! {
         #[test]
-        fn final_states_take_nothing(input in any_input()) {
-            for state in [DeliveryState::Delivered, DeliveryState::Dead] {
-                prop_assert_eq!(next(state, input), Err(IllegalTransition { state, input }));
+        fn final_states_take_nothing_but_what_an_operator_does_to_a_dead_one(input in any_input()) {
+            for state in DeliveryState::ALL.into_iter().filter(|s| s.is_final()) {
+                match next(state, input) {
+                    Ok(after) => {
+                        prop_assert!(state == DeliveryState::Dead && [Input::Discard, Input::Replay].contains(&input));
+                        prop_assert!(after.is_final());
+                    }
+                    refused => prop_assert_eq!(refused, Err(IllegalTransition { state, input })),
+                }
             }
+        }
+
+        #[test]
+        fn an_event_is_final_when_all_its_deliveries_are(deliveries in any_deliveries()) {
+            let state = EventState::of(deliveries.clone());
+            prop_assert_eq!(state.is_final(), deliveries.iter().all(|(state, _)| state.is_final()));
+        }
+
+        #[test]
+        fn withdrawn_deliveries_change_nothing_beside_others(
+            deliveries in any_deliveries(),
+            withdrawn in proptest::sample::subsequence(WITHDRAWN.to_vec(), 0..=3),
+        ) {
+            let others: Vec<_> = deliveries.into_iter().filter(|(state, _)| !WITHDRAWN.contains(state)).collect();
+            prop_assume!(!others.is_empty());
+            let all = withdrawn.into_iter().map(|state| (state, 0)).chain(others.clone());
+            prop_assert_eq!(EventState::of(all), EventState::of(others));
         }
 
         #[test]

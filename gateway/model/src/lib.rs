@@ -14,6 +14,7 @@ pub mod hook;
 pub mod http_client;
 pub mod identity;
 pub mod kv;
+pub mod lane;
 pub mod limits;
 pub mod plan;
 pub mod refusal;
