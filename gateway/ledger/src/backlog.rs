@@ -86,7 +86,7 @@ pub(crate) struct Room {
     depths: Mutex<HashMap<Arc<str>, Counts>>,
     /// What waits for a worker of each sink, and whose turn it is.
     schedules: DashMap<Arc<str>, Schedule>,
-    holds: Mutex<HashMap<Arc<str>, HoldReason>>,
+    holds: Mutex<HashMap<Arc<str>, Vec<HoldReason>>>,
     /// `accepted_at` of the oldest open event, 0 for none.
     oldest: AtomicU64,
 }
@@ -98,6 +98,16 @@ pub(crate) struct HoldReason {
     pub actor: String,
     pub reason: String,
 }
+
+impl HoldReason {
+    /// An operator's, and not one of the gateway's own.
+    fn is_pause(&self) -> bool {
+        self.actor.starts_with(OPERATOR)
+    }
+}
+
+/// How the names of actors who are people begin.
+pub(crate) const OPERATOR: &str = "operator:";
 
 impl Room {
     pub fn new(max_bytes: u64) -> Room {
@@ -191,8 +201,24 @@ impl Room {
         self.schedules.entry(Arc::clone(sink)).or_default()
     }
 
-    pub fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, HoldReason>> {
+    pub fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<HoldReason>>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this actor holds the sink.
+    pub fn is_held_by(&self, sink: &str, actor: &str) -> bool {
+        self.holds().get(sink).is_some_and(|holds| holds.iter().any(|hold| hold.actor == actor))
+    }
+
+    /// Whether an operator holds the sink.
+    pub fn is_paused(&self, sink: &str) -> bool {
+        self.holds().get(sink).is_some_and(|holds| holds.iter().any(HoldReason::is_pause))
+    }
+
+    /// The sinks that this actor holds.
+    pub fn held_by(&self, actor: &str) -> Vec<Arc<str>> {
+        let held = |holds: &[HoldReason]| holds.iter().any(|hold| hold.actor == actor);
+        self.holds().iter().filter(|(_, holds)| held(holds)).map(|(sink, _)| Arc::clone(sink)).collect()
     }
 
     /// Names of sinks with deliveries that wait for a worker.
@@ -203,7 +229,7 @@ impl Room {
     }
 
     pub fn picture(&self, now: u64) -> Backlog {
-        let holds = self.holds().keys().cloned().collect::<Vec<_>>();
+        let holds: Vec<Arc<str>> = self.holds().keys().cloned().collect();
         let mut sinks: Vec<SinkDepth> = self
             .depths()
             .iter()

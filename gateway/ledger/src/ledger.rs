@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::backlog::{Backlog, event_bytes};
+use crate::claims::{Claim, InUse, NewClaim, StoredAnswer};
 use crate::clock::Clock;
 use crate::error::{AcceptError, OpenError, ReadError};
 use crate::observer::{NoObserver, Observer};
@@ -76,6 +77,7 @@ pub struct Ledger {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) event_hook: Option<Arc<dyn EventHook>>,
     pub(crate) settings: plan::Ledger,
+    pub(crate) in_use: InUse,
     accept_timeout: Duration,
 }
 
@@ -110,7 +112,7 @@ impl Ledger {
             },
         )?;
         let Options { observer, event_hook, clock, accept_timeout, .. } = options;
-        Ok(Ledger { store, clock, observer, event_hook, settings: settings.clone(), accept_timeout })
+        Ok(Ledger { store, clock, observer, event_hook, settings: settings.clone(), in_use: InUse::new(), accept_timeout })
     }
 
     /// Whether an event of this tenant could be accepted now: a cheap look at counters, worth taking before a body is
@@ -123,8 +125,24 @@ impl Ledger {
     /// Keeps an event. `Ok` means that it is on stable storage; only then may a 202 be sent. A caller that stops
     /// waiting takes its event back, unless it was being written already.
     pub async fn accept(&self, event: NewEvent, tenant_queue_bytes: u64) -> Result<(), AcceptError> {
+        self.keep(event, None, tenant_queue_bytes).await
+    }
+
+    /// The same for a request under an idempotency key: the event, the claim and the answer are one transaction.
+    pub async fn accept_claimed(
+        &self,
+        event: NewEvent,
+        claim: &Claim,
+        answer: StoredAnswer,
+        tenant_queue_bytes: u64,
+    ) -> Result<(), AcceptError> {
+        let claim = claim.with_event(answer, event.accepted_at);
+        self.keep(event, Some(claim), tenant_queue_bytes).await
+    }
+
+    async fn keep(&self, event: NewEvent, claim: Option<NewClaim>, tenant_queue_bytes: u64) -> Result<(), AcceptError> {
         let bytes = event_bytes(&event);
-        let answer = self.store.accept(event, bytes, tenant_queue_bytes)?;
+        let answer = self.store.accept(event, claim, bytes, tenant_queue_bytes)?;
         match tokio::time::timeout(self.accept_timeout, answer).await {
             Ok(Ok(answer)) => answer,
             // The writer is gone without a word, or storage takes its time.

@@ -29,14 +29,32 @@ pub struct NewEvent {
     pub content_type: String,
     /// What the sink gets.
     pub body: Bytes,
-    /// Names of the sinks; never empty.
-    pub sinks: Vec<Arc<str>>,
+    /// The sinks; never empty.
+    pub sinks: Vec<EventSink>,
     /// Correlation id of the request.
     pub correlation_id: Arc<str>,
     /// W3C `traceparent` of the request.
     pub traceparent: Option<Arc<str>>,
     /// Milliseconds since the epoch.
     pub accepted_at: u64,
+}
+
+/// A sink that an event goes to, and what it keeps of the order among those of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSink {
+    /// Its name.
+    pub name: Arc<str>,
+    /// One at a time, first come, first gone.
+    pub in_order: bool,
+    /// A newer one takes the place of those that wait; such a sink keeps order as well.
+    pub compacts: bool,
+}
+
+impl EventSink {
+    /// A sink that keeps no order.
+    pub fn unordered(name: impl Into<Arc<str>>) -> EventSink {
+        EventSink { name: name.into(), in_order: false, compacts: false }
+    }
 }
 
 /// Where one delivery of an event stands.

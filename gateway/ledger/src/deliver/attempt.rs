@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sluis_model::breaker::Pass;
 use sluis_model::event::Input;
+use sluis_model::plan::Order;
 use sluis_model::retry::{DeadReason, ErrorClass, FailedAttempt, Next};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
@@ -26,12 +28,14 @@ pub(super) struct Attempt {
     pub target: Arc<Target>,
     pub id: DeliveryId,
     pub delivery: Delivery,
+    /// Leave of the sink's breaker.
+    pub pass: Option<Pass>,
     pub slot: Slot,
 }
 
 impl Attempt {
     pub async fn run(self) {
-        let Attempt { ledger, target, id, delivery, slot } = self;
+        let Attempt { ledger, target, id, delivery, pass, slot } = self;
         let started = Instant::now();
         let outcome = send(&ledger, &target, &delivery).await;
         let took = started.elapsed();
@@ -43,6 +47,11 @@ impl Attempt {
         };
         ledger.observer.attempt(&delivery.sink, class, took);
         let now = ledger.clock.now();
+        let changed = pass.and_then(|pass| target.gate.learn(pass, class, now));
+        if let Some(transition) = changed {
+            tracing::info!(sink = %delivery.sink, state = transition.label(), "the sink's breaker changed");
+            ledger.store.shared.bell(&delivery.sink).notify_one();
+        }
         let (change, dead) = judge(&target, id, &delivery, outcome, now, took);
         let delivered = change.input == Input::Confirm;
         if record(&ledger, change).await.is_err() {
@@ -100,16 +109,10 @@ fn judge(
     took: Duration,
 ) -> (Move, Option<DeadReason>) {
     let took_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    let mut change = Move {
-        id,
-        input: Input::Confirm,
-        at: now,
-        due: None,
-        actor: WORKER,
-        reason: String::new(),
-        took_ms,
-        failure: None,
-    };
+    // Only who stands in the line of a key has anyone behind it.
+    let order = if delivery.key.is_some() { target.plan.order } else { Order::None };
+    let mut change = Move::by(WORKER, id, Input::Confirm, now);
+    (change.took_ms, change.parks) = (took_ms, order == Order::ParkKey);
     let failure = match outcome {
         SendOutcome::Confirmed(note) => {
             change.reason = note;
@@ -120,10 +123,11 @@ fn judge(
     let next = target.plan.retry.next(FailedAttempt {
         class: failure.class,
         attempt: delivery.attempt,
-        accepted_at: delivery.accepted_at,
+        accepted_at: delivery.since,
         now,
         retry_after: failure.retry_after,
         jitter: jitter(),
+        block: order == Order::Block,
     });
     let what = match failure.status {
         Some(status) => format!("{} {status}", failure.kind),
@@ -139,6 +143,7 @@ fn judge(
     });
     match next {
         Next::Retry(due) => {
+            let due = target.gate.retry_at(due, now);
             (change.input, change.due, change.reason) = (Input::Retry, Some(due), what);
             (change, None)
         }
@@ -174,16 +179,8 @@ async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkError> {
 pub(super) async fn bury_damaged(ledger: &Ledger, id: DeliveryId, delivery: &Delivery) {
     tracing::error!(event = %delivery.event_id, sink = %delivery.sink, "stored bytes do not match their digest");
     let reason = DeadReason::Poison;
-    let change = Move {
-        id,
-        input: Input::GiveUp,
-        at: ledger.clock.now(),
-        due: None,
-        actor: WORKER,
-        reason: format!("{}: stored bytes are damaged", reason.label()),
-        took_ms: None,
-        failure: None,
-    };
+    let give_up = Move::by(WORKER, id, Input::GiveUp, ledger.clock.now());
+    let change = Move { reason: format!("{}: stored bytes are damaged", reason.label()), ..give_up };
     if record(ledger, change).await.is_ok() {
         ledger.observer.dead(&delivery.tenant, &delivery.sink, reason);
     }

@@ -1,6 +1,7 @@
 //! Delivery: one worker per sink of the plan, and somebody who starts and stops them as the plan changes.
 
 mod attempt;
+mod gate;
 mod hook;
 mod worker;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::ledger::Ledger;
 use crate::sink::Sink;
+use gate::Gate;
 use worker::{Target, Worker};
 
 /// Who holds a sink that the plan does not have, or not in a usable form.
@@ -78,7 +80,10 @@ impl Crew {
                 continue;
             }
             match Sink::new(sink) {
-                Ok(usable) => ready.push((name, Target { plan: Arc::clone(sink), sink: usable })),
+                Ok(usable) => {
+                    let (plan, gate) = (Arc::clone(sink), Gate::new(sink));
+                    ready.push((name, Target { plan, sink: usable, gate }));
+                }
                 Err(error) => {
                     tracing::warn!(sink = %name, %error, "the sink cannot be used; its events are held");
                     unusable.insert(Arc::clone(name), error.to_string());
@@ -114,8 +119,7 @@ impl Crew {
     /// Events of a sink without a worker are held, with the reason; those of a sink that is back are released.
     async fn hold(&self, plan: &Sinks, unusable: &HashMap<Arc<str>, String>) {
         let store = &self.ledger.store;
-        let held: HashMap<Arc<str>, String> =
-            store.shared.room.holds().iter().map(|(sink, hold)| (Arc::clone(sink), hold.actor.clone())).collect();
+        let held = store.shared.room.held_by(CONFIG);
         let now = self.ledger.clock.now();
         for sink in store.shared.room.waiting_sinks() {
             let reason = match (plan.contains_key(&sink), unusable.get(&sink)) {
@@ -123,15 +127,14 @@ impl Crew {
                 (true, Some(error)) => format!("sink_unusable: {error}"),
                 (true, None) => continue,
             };
-            if !held.contains_key(&sink) && store.hold(&sink, now, CONFIG, reason).await.is_err() {
+            if !held.contains(&sink) && store.hold(&sink, now, CONFIG, reason).await.is_err() {
                 tracing::warn!(%sink, "the hold was not recorded");
             }
         }
-        for (sink, actor) in held {
-            if actor == CONFIG
-                && plan.contains_key(&sink)
+        for sink in held {
+            if plan.contains_key(&sink)
                 && !unusable.contains_key(&sink)
-                && store.release(&sink, now).await.is_err()
+                && store.release(&sink, now, CONFIG).await.is_err()
             {
                 tracing::warn!(%sink, "the release was not recorded");
             }

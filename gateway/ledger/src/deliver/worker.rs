@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sluis_model::breaker::Pass;
+use sluis_model::lane::Lane;
 use sluis_model::plan;
+use sluis_model::schedule::Slots;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{self, Attempt};
 use super::down;
+use super::gate::{Gate, Opening};
 use crate::ledger::Ledger;
-use crate::sink::Sink;
+use crate::sink::{Delivery, Sink};
+use crate::store::DeliveryId;
 
 /// Deliveries leased in one transaction.
 const LEASE_BATCH: usize = 512;
@@ -25,12 +30,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Target {
     pub plan: Arc<plan::Sink>,
     pub sink: Sink,
+    pub gate: Gate,
 }
 
 /// What one sink has in flight.
 #[derive(Default)]
 pub(super) struct InFlight {
-    attempts: AtomicUsize,
+    critical: AtomicUsize,
+    others: AtomicUsize,
     bytes: AtomicUsize,
     /// Rung when an attempt ends.
     freed: Notify,
@@ -39,20 +46,25 @@ pub(super) struct InFlight {
 /// One attempt's place in flight, given back when dropped.
 pub(super) struct Slot {
     in_flight: Arc<InFlight>,
+    lane: Lane,
     bytes: usize,
 }
 
 impl InFlight {
-    fn take(self: &Arc<Self>, bytes: usize) -> Slot {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+    fn of(&self, lane: Lane) -> &AtomicUsize {
+        if lane == Lane::Critical { &self.critical } else { &self.others }
+    }
+
+    fn take(self: &Arc<Self>, lane: Lane, bytes: usize) -> Slot {
+        self.of(lane).fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Slot { in_flight: Arc::clone(self), bytes }
+        Slot { in_flight: Arc::clone(self), lane, bytes }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.in_flight.attempts.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.of(self.lane).fetch_sub(1, Ordering::Relaxed);
         self.in_flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.in_flight.freed.notify_one();
     }
@@ -97,9 +109,10 @@ impl Worker {
             // Here as well as below: a busy worker never gets there.
             while self.attempts.try_join_next().is_some() {}
             let target = Arc::clone(&self.target.borrow_and_update());
-            let free = self.free(&target);
+            let slots = self.slots(&target);
+            let free = slots.free();
             if matches!(stock, Stock::Unknown) && free > 0 {
-                match self.refill(&target, free).await {
+                match self.refill(&target, slots).await {
                     Some(found) => stock = found,
                     None if self.ledger.store.shared.inbox.is_poisoned() => break,
                     None => tokio::select! {
@@ -127,37 +140,77 @@ impl Worker {
         while self.attempts.join_next().await.is_some() {}
     }
 
-    /// Attempts that may be begun.
-    fn free(&self, target: &Target) -> usize {
+    /// Attempts that may be begun, as far as room for them goes.
+    fn slots(&self, target: &Target) -> Slots {
         if self.in_flight.bytes.load(Ordering::Relaxed) >= BODY_BYTES {
-            return 0;
+            return Slots::new(0, 0, 0);
         }
-        let taken = self.in_flight.attempts.load(Ordering::Relaxed);
-        target.plan.concurrency.max(1).saturating_sub(taken).min(LEASE_BATCH)
+        let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), self.ledger.clock.now());
+        let critical = self.in_flight.critical.load(Ordering::Relaxed);
+        let others = self.in_flight.others.load(Ordering::Relaxed);
+        Slots::new(concurrency, critical, others).at_most(LEASE_BATCH)
     }
 
-    /// Takes what is due, up to `free`, and begins an attempt for each. None where the ledger did not answer.
-    async fn refill(&mut self, target: &Arc<Target>, free: usize) -> Option<Stock> {
+    /// Takes what is due, as far as the sink may be asked, and begins an attempt for each. None where the ledger did not
+    /// answer.
+    async fn refill(&mut self, target: &Arc<Target>, slots: Slots) -> Option<Stock> {
         let now = self.ledger.clock.now();
+        let room = &self.ledger.store.shared.room;
+        if !room.schedule(&self.name).has_eligible(now) {
+            return Some(Stock::NothingUntil(room.schedule(&self.name).next_due()));
+        }
+        let opening = target.gate.ask(&self.ledger, &self.name, slots.free(), now);
+        self.tell_holds(target, now).await;
+        let mut passes = match opening {
+            Opening::For(passes) => passes,
+            Opening::Shut(until) => return Some(Stock::NothingUntil(until)),
+        };
+        let (picked, seen) = {
+            let mut schedule = self.ledger.store.shared.room.schedule(&self.name);
+            (schedule.pick(slots.at_most(passes.len()), now), schedule.arrivals())
+        };
         let bytes = BODY_BYTES.saturating_sub(self.in_flight.bytes.load(Ordering::Relaxed));
-        let due = self.ledger.store.due(&self.name, now, free, bytes).await.ok()?;
+        let due = self.ledger.store.due(&self.name, now, picked, bytes).await.ok()?;
+        for (lane, tenant, next) in due.short {
+            let until = next.unwrap_or(u64::MAX);
+            self.ledger.store.shared.room.schedule(&self.name).not_due(lane, &tenant, until, seen);
+        }
         for (id, delivery) in due.damaged {
             attempt::bury_damaged(&self.ledger, id, &delivery).await;
         }
-        let stock = if due.more { Stock::Unknown } else { Stock::NothingUntil(due.next) };
-        if due.deliveries.is_empty() {
-            return Some(stock);
+        if !due.deliveries.is_empty() {
+            let ids = due.deliveries.iter().map(|(id, _)| *id).collect();
+            let leased: HashMap<_, _> = self.ledger.store.lease(ids, now).await.ok()?.into_iter().collect();
+            for (id, mut delivery) in due.deliveries {
+                // One that somebody else moved in between is not ours to send.
+                let Some(attempt) = leased.get(&id) else { continue };
+                delivery.attempt = *attempt;
+                let pass = passes.pop();
+                self.begin(target, id, delivery, pass);
+            }
         }
-        let ids = due.deliveries.iter().map(|(id, _)| *id).collect();
-        let leased: HashMap<_, _> = self.ledger.store.lease(ids, now).await.ok()?.into_iter().collect();
-        for (id, mut delivery) in due.deliveries {
-            // One that somebody else moved in between is not ours to send.
-            let Some(attempt) = leased.get(&id) else { continue };
-            delivery.attempt = *attempt;
-            let slot = self.in_flight.take(delivery.body.len());
-            let attempt = Attempt { ledger: Arc::clone(&self.ledger), target: Arc::clone(target), id, delivery, slot };
-            self.attempts.spawn(attempt.run());
+        Some(Stock::Unknown)
+    }
+
+    fn begin(&mut self, target: &Arc<Target>, id: DeliveryId, delivery: Delivery, pass: Option<Pass>) {
+        let slot = self.in_flight.take(delivery.lane, delivery.body.len());
+        let (ledger, target) = (Arc::clone(&self.ledger), Arc::clone(target));
+        self.attempts.spawn(Attempt { ledger, target, id, delivery, pass, slot }.run());
+    }
+
+    /// Writes down who holds the sink by itself, so that the status of its events can say so.
+    async fn tell_holds(&self, target: &Target, now: u64) {
+        let store = &self.ledger.store;
+        for (actor, reason) in target.gate.holders(now) {
+            let told = store.shared.room.is_held_by(&self.name, actor);
+            let written = match reason {
+                Some(reason) if !told => store.hold(&self.name, now, actor, reason).await,
+                None if told => store.release(&self.name, now, actor).await,
+                _ => continue,
+            };
+            if written.is_err() {
+                tracing::warn!(sink = %self.name, actor, "a hold or its end was not recorded");
+            }
         }
-        Some(stock)
     }
 }

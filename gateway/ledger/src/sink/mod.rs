@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluis_model::hook::event::CheckedShaped;
+use sluis_model::lane::Lane;
 use sluis_model::plan;
 use sluis_model::retry::{ErrorClass, TransportFault};
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub event_id: Uuid,
     /// The sink's name.
     pub sink: Arc<str>,
+    /// How urgent it is.
+    pub lane: Lane,
     /// Number of this attempt, from 1.
     pub attempt: u32,
     /// Whose event it is.
@@ -44,6 +47,12 @@ pub struct Delivery {
     pub traceparent: Option<Arc<str>>,
     /// Milliseconds since the epoch.
     pub accepted_at: u64,
+    /// When its age begins: it was accepted, or sent anew. Milliseconds since the epoch.
+    pub since: u64,
+    /// The event that it sends anew with another body.
+    pub causation_id: Option<Uuid>,
+    /// Further CloudEvents attributes.
+    pub attributes: Vec<(String, String)>,
     /// What the sink gets.
     pub body: Bytes,
 }

@@ -1,5 +1,6 @@
 //! The changes that a transaction is made of, as statements.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
@@ -76,6 +77,8 @@ pub(crate) struct Changes<'c> {
     /// `next_seq` at the last commit.
     committed_seq: i64,
     holds_changed: bool,
+    /// Sinks that are held by one fewer.
+    released: Vec<Arc<str>>,
 }
 
 impl<'c> Changes<'c> {
@@ -85,7 +88,8 @@ impl<'c> Changes<'c> {
         let (lines, claims) = (Lines::prepare(conn)?, ClaimTables::prepare(conn)?);
         let (kv, registry) = (KvTables::prepare(conn)?, RegistryTables::prepare(conn)?);
         let (next_seq, committed_seq, holds_changed) = (seq, seq, false);
-        Ok(Changes { sql, sums, lines, claims, kv, registry, tally, next_seq, committed_seq, holds_changed })
+        let released = Vec::new();
+        Ok(Changes { sql, sums, lines, claims, kv, registry, tally, next_seq, committed_seq, holds_changed, released })
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {
@@ -111,11 +115,13 @@ impl<'c> Changes<'c> {
         self.tally.forget();
         self.next_seq = self.committed_seq;
         self.holds_changed = false;
+        self.released.clear();
     }
 
     /// The transaction was committed. Answers the sinks whose workers have something to do.
     pub fn publish(&mut self, conn: &Connection, room: &Room) -> Vec<Arc<str>> {
-        let woken = self.tally.publish(room);
+        let mut woken = self.tally.publish(room);
+        woken.append(&mut self.released);
         if std::mem::take(&mut self.holds_changed)
             && let Err(error) = load_holds(conn, room)
         {
@@ -220,8 +226,9 @@ impl<'c> Changes<'c> {
                 self.holds_changed = true;
                 Reply::Done(Ok(()))
             }
-            Work::Release { sink, at, .. } => {
-                self.sql.release.execute((sink, at.cast_signed()))?;
+            Work::Release { sink, at, actor, .. } => {
+                self.sql.release.execute((sink, at.cast_signed(), actor))?;
+                self.released.push(sink.as_str().into());
                 self.holds_changed = true;
                 Reply::Done(Ok(()))
             }
@@ -361,7 +368,12 @@ pub(crate) fn load_holds(conn: &Connection, room: &Room) -> rusqlite::Result<()>
         let since: i64 = row.get(1)?;
         Ok((row.get(0)?, HoldReason { since: since.cast_unsigned(), actor: row.get(2)?, reason: row.get(3)? }))
     })?;
-    *room.holds() = rows.collect::<rusqlite::Result<_>>()?;
+    let mut holds: HashMap<Arc<str>, Vec<HoldReason>> = HashMap::new();
+    for row in rows {
+        let (sink, hold) = row?;
+        holds.entry(sink).or_default().push(hold);
+    }
+    *room.holds() = holds;
     Ok(())
 }
 
@@ -455,9 +467,9 @@ impl<'c> Statements<'c> {
                 sql("DELETE FROM events WHERE seq = ?1")?,
             ],
             hold: sql("INSERT INTO holds (sink, since, actor, reason) SELECT ?1, ?2, ?3, ?4
-                WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND until IS NULL)
-                ON CONFLICT (sink, since) DO UPDATE SET until = NULL")?,
-            release: sql("UPDATE holds SET until = ?2 WHERE sink = ?1 AND until IS NULL")?,
+                WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND actor = ?3 AND until IS NULL)
+                ON CONFLICT (sink, actor, since) DO UPDATE SET until = NULL")?,
+            release: sql("UPDATE holds SET until = ?2 WHERE sink = ?1 AND actor = ?3 AND until IS NULL")?,
         })
     }
 

@@ -163,9 +163,9 @@ pub(crate) enum Work {
     /// Records what became of a delivery.
     Record { change: Box<Move>, done: oneshot::Sender<Result<(), WorkError>> },
     /// Holds or releases a whole sink.
-    Hold { sink: String, at: u64, actor: &'static str, reason: String, done: oneshot::Sender<Result<(), WorkError>> },
+    Hold { sink: String, at: u64, actor: String, reason: String, done: oneshot::Sender<Result<(), WorkError>> },
     /// The opposite.
-    Release { sink: String, at: u64, done: oneshot::Sender<Result<(), WorkError>> },
+    Release { sink: String, at: u64, actor: String, done: oneshot::Sender<Result<(), WorkError>> },
     /// Removes events that are final.
     Purge { events: Vec<i64>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
     /// Removes what tenants keep under these keys, where it has expired.

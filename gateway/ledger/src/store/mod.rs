@@ -25,13 +25,12 @@ use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
-use sluis_model::schedule::Pick;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use inbox::{FailureRow, Move};
-pub(crate) use reader::{Due, Purgeable};
+pub(crate) use reader::{Due, Picked, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::Room;
@@ -182,12 +181,12 @@ impl Store {
         self.work(|done| Work::Record { change: Box::new(change), done }).await
     }
 
-    pub async fn hold(&self, sink: &str, at: u64, actor: &'static str, reason: String) -> Result<(), WorkError> {
-        self.work(|done| Work::Hold { sink: sink.to_owned(), at, actor, reason, done }).await
+    pub async fn hold(&self, sink: &str, at: u64, actor: &str, reason: String) -> Result<(), WorkError> {
+        self.work(|done| Work::Hold { sink: sink.to_owned(), at, actor: actor.to_owned(), reason, done }).await
     }
 
-    pub async fn release(&self, sink: &str, at: u64) -> Result<(), WorkError> {
-        self.work(|done| Work::Release { sink: sink.to_owned(), at, done }).await
+    pub async fn release(&self, sink: &str, at: u64, actor: &str) -> Result<(), WorkError> {
+        self.work(|done| Work::Release { sink: sink.to_owned(), at, actor: actor.to_owned(), done }).await
     }
 
     pub async fn purge(&self, events: Vec<i64>, at: u64) -> Result<usize, WorkError> {
@@ -206,7 +205,7 @@ impl Store {
     }
 
     /// Deliveries of a sink that are due, of the tenants that were picked: about `max_bytes` of bodies.
-    pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Pick>, max_bytes: usize) -> Result<Due, ReadError> {
+    pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Picked>, max_bytes: usize) -> Result<Due, ReadError> {
         let sink = Arc::clone(sink);
         self.readers.ask(move |statements| statements.due(&sink, now, &picks, max_bytes)).await
     }

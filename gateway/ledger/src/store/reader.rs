@@ -12,7 +12,6 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::lane::Lane;
-use sluis_model::schedule::Pick;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -109,6 +108,9 @@ fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
         }
     }
 }
+
+/// How many deliveries of a tenant's in a lane are wanted.
+pub(crate) type Picked = (Lane, Arc<str>, usize);
 
 /// Deliveries that are due.
 #[derive(Debug, Default)]
@@ -279,18 +281,17 @@ impl<'c> Reader<'c> {
     }
 
     /// What is due of the tenants that were picked, about `max_bytes` of bodies.
-    pub fn due(&mut self, sink: &Arc<str>, now: u64, picks: &[Pick], max_bytes: usize) -> rusqlite::Result<Due> {
+    pub fn due(&mut self, sink: &Arc<str>, now: u64, picks: &[Picked], max_bytes: usize) -> rusqlite::Result<Due> {
         let _snapshot = self.snapshot()?;
         let mut due = Due::default();
         let mut bytes = 0;
-        for pick in picks {
-            let Pick { lane, tenant, slots } = pick;
+        for (lane, tenant, slots) in picks {
             let mut found = 0;
             let mut rows =
                 self.due.query((sink, *lane as u8, tenant, now.cast_signed(), i64::try_from(*slots).unwrap_or(i64::MAX)))?;
             while let Some(row) = rows.next()? {
                 let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-                let delivery = due_row(row, sink, tenant)?;
+                let delivery = due_row(row, sink, *lane, tenant)?;
                 (found, bytes) = (found + 1, bytes + delivery.body.len());
                 let stored: [u8; 32] = row.get(12)?;
                 let list =
@@ -350,10 +351,11 @@ impl<'c> Reader<'c> {
     }
 }
 
-fn due_row(row: &rusqlite::Row<'_>, sink: &Arc<str>, tenant: &Arc<str>) -> rusqlite::Result<Delivery> {
+fn due_row(row: &rusqlite::Row<'_>, sink: &Arc<str>, lane: Lane, tenant: &Arc<str>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         event_id: Uuid::from_bytes(row.get(4)?),
         sink: Arc::clone(sink),
+        lane,
         attempt: row.get::<_, u32>(2)? + 1,
         tenant: Arc::clone(tenant),
         route: row.get(5)?,

@@ -189,6 +189,19 @@ CREATE INDEX deliveries_leased ON deliveries (event) WHERE state = 1;
 CREATE INDEX deliveries_line ON deliveries (sink, tenant, key) WHERE line IS NOT NULL;
 CREATE INDEX deliveries_dead ON deliveries (event) WHERE state = 6;
 
+-- Several may hold a sink at once, each for a reason of its own.
+CREATE TABLE holds_4 (
+  sink   TEXT    NOT NULL,
+  actor  TEXT    NOT NULL,
+  since  INTEGER NOT NULL,
+  until  INTEGER,
+  reason TEXT    NOT NULL,
+  PRIMARY KEY (sink, actor, since)
+) STRICT, WITHOUT ROWID;
+INSERT INTO holds_4 SELECT sink, actor, since, until, reason FROM holds;
+DROP TABLE holds;
+ALTER TABLE holds_4 RENAME TO holds;
+
 -- Idempotency keys: state is the position in ClaimState::ALL; answer is what a repetition is told.
 CREATE TABLE claims (
   tenant      TEXT    NOT NULL,

@@ -1,0 +1,115 @@
+//! Whether a sink may be asked now, and for how many deliveries: operators' pauses, maintenance, its breaker, its rate and
+//! its recovery. What stands in the way here holds deliveries and costs them no attempt.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sluis_model::breaker::{Breaker, Outcome, Pass, State, Transition};
+use sluis_model::maintenance::Calendar;
+use sluis_model::pacing::Pacing;
+use sluis_model::plan;
+use sluis_model::retry::ErrorClass;
+
+use crate::ledger::Ledger;
+
+/// Who holds a sink whose breaker is open.
+pub(super) const BREAKER: &str = "breaker";
+/// Who holds a sink that is under maintenance.
+pub(super) const MAINTENANCE: &str = "maintenance";
+
+/// What a sink's state lets a worker do.
+pub(super) enum Opening {
+    /// So many attempts may be begun, each with a pass to be handed back with its outcome.
+    For(Vec<Pass>),
+    /// None before this time, or before the bell rings.
+    Shut(Option<u64>),
+}
+
+/// One sink's gate; shared by its worker and its attempts.
+pub(super) struct Gate {
+    breaker: Arc<Breaker>,
+    calendar: Calendar,
+    pacing: Mutex<Pacing>,
+}
+
+impl Gate {
+    pub fn new(plan: &plan::Sink) -> Gate {
+        Gate {
+            breaker: Arc::new(Breaker::new(plan.breaker)),
+            calendar: plan.maintenance.clone(),
+            pacing: Mutex::new(Pacing::new(plan.pacing)),
+        }
+    }
+
+    /// Attempts that the sink may have in flight now.
+    pub fn concurrency(&self, full: usize, now: u64) -> usize {
+        self.pacing().concurrency(full, now)
+    }
+
+    /// Asks for up to `wanted` attempts.
+    pub fn ask(&self, ledger: &Ledger, sink: &str, wanted: usize, now: u64) -> Opening {
+        if ledger.store.shared.room.is_paused(sink) {
+            return Opening::Shut(None);
+        }
+        if let Some(end) = self.calendar.open_until(now) {
+            return Opening::Shut(Some(end));
+        }
+        let (granted, next) = self.pacing().take(wanted, now);
+        if granted == 0 {
+            return Opening::Shut(next);
+        }
+        let mut passes = Vec::with_capacity(granted);
+        for _ in 0..granted {
+            match self.breaker.admit(nanos(now)) {
+                Ok(pass) => passes.push(pass),
+                Err(wait) if passes.is_empty() => return Opening::Shut(Some(after(now, wait))),
+                Err(_) => break,
+            }
+        }
+        Opening::For(passes)
+    }
+
+    /// Learns from an attempt. Answers a change of the breaker.
+    pub fn learn(&self, pass: Pass, failure: Option<ErrorClass>, now: u64) -> Option<Transition> {
+        let outcome = match failure {
+            // It answered, whatever it thinks of the event.
+            None | Some(ErrorClass::Permanent | ErrorClass::Throttled) => Outcome::Success,
+            Some(ErrorClass::Transient | ErrorClass::Ambiguous) => Outcome::Failure,
+            Some(ErrorClass::Poison) => Outcome::Ignored,
+        };
+        let change = self.breaker.record(pass, outcome, nanos(now));
+        if change == Some(Transition(State::Closed)) {
+            self.pacing().recovered(now);
+        }
+        change
+    }
+
+    /// When a retry that is due at `due` may go, within the budget of retries.
+    pub fn retry_at(&self, due: u64, now: u64) -> u64 {
+        match self.pacing().retry_at(now) {
+            Ok(()) => due,
+            Err(not_before) => due.max(not_before),
+        }
+    }
+
+    /// Who holds the sink now by itself, and why.
+    pub fn holders(&self, now: u64) -> [(&'static str, Option<String>); 2] {
+        let open = (self.breaker.state(nanos(now)) != State::Closed).then(|| "circuit_open".to_owned());
+        let until = self.calendar.open_until(now).map(|end| format!("until {}", crate::status::rfc3339(end)));
+        [(BREAKER, open), (MAINTENANCE, until)]
+    }
+
+    fn pacing(&self) -> std::sync::MutexGuard<'_, Pacing> {
+        self.pacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The breaker's clock.
+fn nanos(ms: u64) -> u64 {
+    ms.saturating_mul(1_000_000)
+}
+
+fn after(now: u64, wait: Duration) -> u64 {
+    // Rounded up: a breaker asked a moment too early says the same again.
+    now.saturating_add(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)).max(now + 1)
+}
