@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod retry;
 pub mod rollout;
 pub mod route;
+pub mod schedule;
 pub mod section;
 pub mod signature;
 pub mod target;
