@@ -16,6 +16,7 @@ pub mod identity;
 pub mod kv;
 pub mod limits;
 pub mod plan;
+pub mod pointer;
 pub mod refusal;
 pub mod retry;
 pub mod rollout;
