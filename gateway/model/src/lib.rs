@@ -12,6 +12,7 @@ pub mod event;
 pub mod fields;
 pub mod hook;
 pub mod http_client;
+pub mod idempotency;
 pub mod identity;
 pub mod kv;
 pub mod limits;
