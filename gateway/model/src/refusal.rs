@@ -112,6 +112,18 @@ pub enum Refusal {
     PluginUnavailable,
     /// The plugin refused in its own words.
     PluginRefused(Box<GuestProblem>),
+    /// The route demands an idempotency key and the request has none.
+    IdempotencyKeyMissing,
+    /// What stands where the idempotency key belongs is none.
+    IdempotencyKeyInvalid,
+    /// The same request, by its idempotency key, is being served.
+    IdempotencyInProgress,
+    /// Another request had this idempotency key.
+    IdempotencyKeyReused,
+    /// The same request, by its idempotency key, was cut off when it may have been done.
+    IdempotencyOutcomeUnknown,
+    /// The tenant has its full number of idempotency keys.
+    IdempotencyFull,
     /// The ledger's backlog is full.
     QueueFull,
     /// The tenant's share of the backlog is full.
@@ -245,6 +257,22 @@ impl Refusal {
             Refusal::PluginRefused(problem) => {
                 (problem.status, "plugin-refused", "The tenant's plugin refused the request", Client)
             }
+            Refusal::IdempotencyKeyMissing => {
+                (400, "idempotency-key-missing", "This route requires an idempotency key", Client)
+            }
+            Refusal::IdempotencyKeyInvalid => {
+                (400, "idempotency-key-invalid", "The idempotency key is not one, or not the only one", Client)
+            }
+            Refusal::IdempotencyInProgress => {
+                (409, "idempotency-in-progress", "The same request is being served", Client)
+            }
+            Refusal::IdempotencyKeyReused => {
+                (422, "idempotency-key-reused", "Another request had this idempotency key", Client)
+            }
+            Refusal::IdempotencyOutcomeUnknown => {
+                (409, "idempotency-outcome-unknown", "Whether this request was done before is not known", Gateway)
+            }
+            Refusal::IdempotencyFull => (503, "idempotency-full", "The tenant has too many idempotency keys", Client),
             Refusal::QueueFull => (503, "queue-full", "The backlog is full", Gateway),
             Refusal::TenantQueueFull => (429, "tenant-queue-full", "The tenant's backlog is full", Client),
             Refusal::QueueStorageFault => {
@@ -262,8 +290,10 @@ impl Refusal {
         match self {
             Refusal::RateLimited(d) | Refusal::CircuitOpen(d) => Some(ceil(d).max(1)),
             Refusal::TenantBusy | Refusal::Overloaded | Refusal::UpstreamBusy | Refusal::PluginCapacity => Some(1),
+            Refusal::IdempotencyInProgress => Some(1),
             Refusal::PluginUnavailable | Refusal::PluginBudgetExceeded | Refusal::JwksUnavailable => Some(5),
             Refusal::QueueFull | Refusal::TenantQueueFull | Refusal::QueueStorageFault => Some(5),
+            Refusal::IdempotencyFull => Some(5),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::{Decision, EnqueueDecision, Forward, OutputFault, ResponseChange, field};
 use crate::plan::{Route, Sink, Upstream};
+use crate::pointer::is_pointer;
 use crate::refusal::GuestProblem;
 use crate::target;
 
@@ -203,12 +204,6 @@ fn check_problem(problem: GuestProblem) -> Result<GuestProblem, OutputFault> {
 fn is_problem_type(text: &str) -> bool {
     text.len() <= MAX_TITLE
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b))
-}
-
-/// RFC 6901 §3.
-fn is_pointer(text: &str) -> bool {
-    let escapes_hold = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    escapes_hold && (text.is_empty() || text.starts_with('/'))
 }
 
 fn is_visible(text: &str, max: usize) -> bool {
