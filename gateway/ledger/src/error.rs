@@ -103,6 +103,29 @@ pub enum ReadError {
     Closed,
 }
 
+/// Why an order about events or sinks was not carried out; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OperateError {
+    /// No such event, none of its deliveries goes to that sink, or it is another tenant's.
+    #[error("there is no such event")]
+    NotFound,
+    /// No delivery stands where this can be done to it.
+    #[error("no delivery of the event is in a state that allows it")]
+    NotPossible,
+    /// The backlog has no room for the event that takes its place.
+    #[error("the backlog is full")]
+    Full,
+    /// Storage does not answer now.
+    #[error("storage does not answer now")]
+    Unavailable,
+}
+
+impl From<ReadError> for OperateError {
+    fn from(_: ReadError) -> Self {
+        OperateError::Unavailable
+    }
+}
+
 /// Why the registry of plugins did not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {

@@ -19,6 +19,7 @@ mod error;
 mod kv;
 mod ledger;
 mod observer;
+mod operate;
 mod purge;
 mod registry;
 pub mod sink;
@@ -27,8 +28,11 @@ mod store;
 
 pub use backlog::{Backlog, SinkDepth};
 pub use claims::{Claim, ClaimFault, Claimed, Keyed, Place, StoredAnswer};
-pub use error::{AcceptError, OpenError, ReadError, RegistryError};
+pub use error::{AcceptError, OpenError, OperateError, ReadError, RegistryError};
 pub use ledger::{Health, Ledger, Options};
 pub use observer::{NoObserver, Observer};
+pub use operate::{
+    By, Cursor, Filter, Listed, NewBody, OPERATOR, Operated, OperateEntry, Operation, Page, SinkHold, Subject,
+};
 pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::lane::Lane;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -103,15 +104,15 @@ pub(crate) fn rfc3339(ms: u64) -> String {
         .unwrap_or_else(|| ms.to_string())
 }
 
-fn text<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn text<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
-fn instant<S: Serializer>(ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn instant<S: Serializer>(ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*ms))
 }
 
-fn maybe_instant<S: Serializer>(ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn maybe_instant<S: Serializer>(ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match ms {
         Some(ms) => instant(ms, serializer),
         None => serializer.serialize_none(),
@@ -122,6 +123,17 @@ fn event_state<S: Serializer>(state: &EventState, serializer: S) -> Result<S::Ok
     serializer.serialize_str(state.label())
 }
 
-fn delivery_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn delivery_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(state.label())
+}
+
+pub(crate) fn lane<S: Serializer>(lane: &Lane, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(lane.label())
+}
+
+pub(crate) fn maybe_text<S: Serializer>(id: &Option<Uuid>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => text(id, serializer),
+        None => serializer.serialize_none(),
+    }
 }

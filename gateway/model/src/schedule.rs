@@ -76,6 +76,8 @@ pub struct Schedule {
     turn: usize,
     /// Number of the next place at the end of a rotation.
     place: u64,
+    /// How often more began to wait.
+    arrivals: u64,
     /// Who is skipped, and until when.
     skipped: BTreeSet<(u64, Lane, Arc<str>)>,
 }
@@ -98,6 +100,8 @@ struct Queue {
 struct Waiting {
     /// At least one.
     count: u64,
+    /// Which of the schedule's arrivals was the last one here.
+    arrived: u64,
     place: Place,
 }
 
@@ -111,7 +115,7 @@ enum Place {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Schedule { queues: WEIGHTS.map(Queue::new), turn: 0, place: 0, skipped: BTreeSet::new() }
+        Schedule { queues: WEIGHTS.map(Queue::new), turn: 0, place: 0, arrivals: 0, skipped: BTreeSet::new() }
     }
 }
 
@@ -132,7 +136,19 @@ impl Schedule {
             Some(place) if difference <= 0 => place,
             _ => self.last_place(),
         };
-        self.put(lane, tenant, (count > 0).then_some(Waiting { count, place }));
+        self.arrivals += u64::from(difference > 0);
+        let arrived = if difference > 0 { self.arrivals } else { before.map_or(0, |waiting| waiting.arrived) };
+        self.put(lane, tenant, (count > 0).then_some(Waiting { count, arrived, place }));
+    }
+
+    /// How often more began to wait: what a caller notes at a pick, for [`Schedule::not_due`].
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Whether there is anything to pick, given slots for it.
+    pub fn has_eligible(&self, now: u64) -> bool {
+        self.queues.iter().any(|queue| queue.eligible > 0) || self.next_due().is_some_and(|until| until <= now)
     }
 
     /// Which tenants get how many of the free slots: as many in all as there are, or as eligible deliveries wait. The
@@ -148,11 +164,11 @@ impl Schedule {
         picked
     }
 
-    /// None of what waits here is due before `until`: the tenant is skipped in this lane until then, or until more begins
-    /// to wait.
-    pub fn not_due(&mut self, lane: Lane, tenant: &Arc<str>, until: u64) {
-        if let Some(Waiting { count, .. }) = self.waiting(lane, tenant) {
-            self.put(lane, tenant, Some(Waiting { count, place: Place::Skipped(until) }));
+    /// None of what waited here when there were `seen` arrivals is due before `until`: the tenant is skipped in this lane
+    /// until then, or until more begins to wait, as it may have done already.
+    pub fn not_due(&mut self, lane: Lane, tenant: &Arc<str>, until: u64, seen: u64) {
+        if let Some(waiting) = self.waiting(lane, tenant).filter(|waiting| waiting.arrived <= seen) {
+            self.put(lane, tenant, Some(Waiting { place: Place::Skipped(until), ..waiting }));
         }
     }
 
@@ -234,8 +250,8 @@ impl Schedule {
         // Who has more waiting stands before who has not, each in the order of the next turns.
         for (tenant, slots) in turns.into_iter().chain(served) {
             let place = self.last_place();
-            if let Some(Waiting { count, .. }) = self.waiting(lane, &tenant) {
-                self.put(lane, &tenant, Some(Waiting { count, place }));
+            if let Some(waiting) = self.waiting(lane, &tenant) {
+                self.put(lane, &tenant, Some(Waiting { place, ..waiting }));
             }
             picked.push((lane, tenant, slots));
         }
@@ -245,8 +261,8 @@ impl Schedule {
         while self.next_due().is_some_and(|until| until <= now) {
             let Some((_, lane, tenant)) = self.skipped.pop_first() else { return };
             let place = self.last_place();
-            if let Some(Waiting { count, .. }) = self.waiting(lane, &tenant) {
-                self.put(lane, &tenant, Some(Waiting { count, place }));
+            if let Some(waiting) = self.waiting(lane, &tenant) {
+                self.put(lane, &tenant, Some(Waiting { place, ..waiting }));
             }
         }
     }

@@ -11,6 +11,7 @@ use super::claims::ClaimTables;
 use super::inbox::{Accept, Move, Work};
 use super::kv::KvTables;
 use super::line::Lines;
+use super::operate::OperateTables;
 use super::registry::RegistryTables;
 use super::tally::{Counted, Tally, TallyStatements};
 use super::{DeliveryId, Shared};
@@ -72,6 +73,7 @@ pub(crate) struct Changes<'c> {
     pub claims: ClaimTables<'c>,
     pub kv: KvTables<'c>,
     pub registry: RegistryTables<'c>,
+    pub(super) operating: OperateTables<'c>,
     pub(super) tally: Tally,
     next_seq: i64,
     /// `next_seq` at the last commit.
@@ -87,9 +89,21 @@ impl<'c> Changes<'c> {
         let (sql, sums) = (Statements::prepare(conn)?, TallyStatements::prepare(conn)?);
         let (lines, claims) = (Lines::prepare(conn)?, ClaimTables::prepare(conn)?);
         let (kv, registry) = (KvTables::prepare(conn)?, RegistryTables::prepare(conn)?);
-        let (next_seq, committed_seq, holds_changed) = (seq, seq, false);
-        let released = Vec::new();
-        Ok(Changes { sql, sums, lines, claims, kv, registry, tally, next_seq, committed_seq, holds_changed, released })
+        let operating = OperateTables::prepare(conn)?;
+        Ok(Changes {
+            sql,
+            sums,
+            lines,
+            claims,
+            kv,
+            registry,
+            operating,
+            tally,
+            next_seq: seq,
+            committed_seq: seq,
+            holds_changed: false,
+            released: Vec::new(),
+        })
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {
@@ -222,14 +236,11 @@ impl<'c> Changes<'c> {
             }
             Work::Record { change, .. } => Reply::Done(self.change(change)?.map(drop).ok_or(WorkError::Refused)),
             Work::Hold { sink, at, actor, reason, .. } => {
-                self.sql.hold.execute((sink, at.cast_signed(), actor, reason))?;
-                self.holds_changed = true;
+                self.hold_sink(sink, *at, actor, reason)?;
                 Reply::Done(Ok(()))
             }
             Work::Release { sink, at, actor, .. } => {
-                self.sql.release.execute((sink, at.cast_signed(), actor))?;
-                self.released.push(sink.as_str().into());
-                self.holds_changed = true;
+                self.release_sink(sink, *at, actor)?;
                 Reply::Done(Ok(()))
             }
             Work::Purge { events, at, .. } => {
@@ -250,6 +261,24 @@ impl<'c> Changes<'c> {
                 Reply::Removed(self.claims.forget_oldest(tenant, at.cast_signed())?)
             }
         })
+    }
+
+    pub(super) fn hold_sink(&mut self, sink: &str, at: u64, actor: &str, reason: &str) -> rusqlite::Result<()> {
+        self.sql.hold.execute((sink, at.cast_signed(), actor, reason))?;
+        self.holds_changed = true;
+        Ok(())
+    }
+
+    pub(super) fn release_sink(&mut self, sink: &str, at: u64, actor: &str) -> rusqlite::Result<()> {
+        self.sql.release.execute((sink, at.cast_signed(), actor))?;
+        self.released.push(sink.into());
+        self.holds_changed = true;
+        Ok(())
+    }
+
+    /// The deliveries of an event, with their numbers.
+    pub(super) fn delivery_rows(&mut self, event: i64) -> rusqlite::Result<Vec<(i64, Row)>> {
+        self.sql.deliveries.query_map((event,), |row| Ok((row.get(8)?, read_row(row)?)))?.collect()
     }
 
     fn lease(&mut self, id: DeliveryId, at: u64) -> rusqlite::Result<Option<u32>> {
@@ -316,8 +345,7 @@ impl<'c> Changes<'c> {
 
     /// Removes an event with all that is known of it; false where it is not final.
     fn purge(&mut self, event: i64, at: u64) -> rusqlite::Result<bool> {
-        let rows: Vec<Row> =
-            self.sql.deliveries.query_map((event,), read_row)?.collect::<rusqlite::Result<_>>()?;
+        let rows: Vec<Row> = self.delivery_rows(event)?.into_iter().map(|(_, row)| row).collect();
         let Some((tenant, bytes)) = self.sql.head(event)? else { return Ok(false) };
         if rows.iter().any(|row| !row.state.is_final()) {
             return Ok(false);
@@ -458,8 +486,8 @@ impl<'c> Statements<'c> {
             )?,
             unsettled: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state NOT IN (5, 7, 8, 9)")?,
             select_head: sql("SELECT tenant, bytes FROM events WHERE seq = ?1")?,
-            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
-                WHERE event = ?1")?,
+            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, n FROM deliveries
+                WHERE event = ?1 ORDER BY n")?,
             purge: [
                 sql("DELETE FROM transitions WHERE event = ?1")?,
                 sql("DELETE FROM failures WHERE event = ?1")?,

@@ -15,10 +15,12 @@ use super::DeliveryId;
 use super::changes::Changes;
 use super::claims::{ClaimChange, ClaimEdit};
 use super::kv::KvEdit;
+use super::operate::OperateEdit;
 use super::registry::{Changed, RegistryEdit};
 use crate::backlog::Reservation;
 use crate::claims::{ClaimFault, NewClaim};
-use crate::error::{AcceptError, RegistryError, WorkError};
+use crate::error::{AcceptError, OperateError, RegistryError, WorkError};
+use crate::operate::Operated;
 
 /// Bytes of events in one transaction, so that none holds the others up for long; a larger event goes alone.
 const BATCH_BYTES: u64 = 16 << 20;
@@ -78,6 +80,8 @@ pub(crate) enum Edit {
     Claim(Box<Asked<ClaimEdit, Result<(), ClaimFault>>>),
     Kv(Asked<KvEdit, Result<Edited, KvFault>>),
     Registry(Box<Asked<RegistryEdit, Result<Changed, RegistryError>>>),
+    /// With the room for an event that may come of it.
+    Operate(Box<Asked<OperateEdit, Result<Operated, OperateError>>>, Option<Reservation>),
 }
 
 impl Edit {
@@ -87,6 +91,7 @@ impl Edit {
             Edit::Claim(asked) => asked.answer = Some(changes.claims.edit(&asked.question)?),
             Edit::Kv(asked) => asked.answer = Some(changes.kv.edit(&asked.question)?),
             Edit::Registry(asked) => asked.answer = Some(changes.registry.edit(&asked.question)?),
+            Edit::Operate(asked, _) => asked.answer = Some(changes.operate(&asked.question)?),
         }
         Ok(())
     }
@@ -97,6 +102,12 @@ impl Edit {
             Edit::Claim(asked) => asked.finish(),
             Edit::Kv(asked) => asked.finish(),
             Edit::Registry(asked) => asked.finish(),
+            Edit::Operate(asked, room) => {
+                if let (Some(room), Some(Ok(_))) = (room, &asked.answer) {
+                    room.keep();
+                }
+                asked.finish();
+            }
         }
     }
 
@@ -105,6 +116,7 @@ impl Edit {
             Edit::Claim(asked) => asked.refuse(Err(ClaimFault::Unavailable)),
             Edit::Kv(asked) => asked.refuse(Err(KvFault::Unavailable)),
             Edit::Registry(asked) => asked.refuse(Err(RegistryError::Unavailable)),
+            Edit::Operate(asked, _) => asked.refuse(Err(OperateError::Unavailable)),
         }
     }
 
@@ -116,6 +128,7 @@ impl Edit {
             }
             Edit::Kv(asked) => !asked.done.is_closed(),
             Edit::Registry(asked) => !asked.done.is_closed(),
+            Edit::Operate(asked, _) => !asked.done.is_closed(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The store: what the ledger needs of a database, in its own words. SQLite is behind it; nothing outside this folder
 //! names it.
 
+mod browse;
 mod changes;
 mod claims;
 mod files;
 mod inbox;
 mod kv;
 mod line;
+mod operate;
 mod reader;
 mod registry;
 mod schema;
@@ -30,14 +32,16 @@ use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use inbox::{FailureRow, Move};
+pub(crate) use operate::OperateEdit;
 pub(crate) use reader::{Due, Picked, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
-use crate::backlog::Room;
+use crate::backlog::{Reservation, Room};
 use crate::claims::{ClaimFault, Found, NewClaim, Place};
 use crate::clock::Clock;
-use crate::error::{AcceptError, OpenError, ReadError, RegistryError, WorkError};
+use crate::error::{AcceptError, OpenError, OperateError, ReadError, RegistryError, WorkError};
 use crate::observer::Observer;
+use crate::operate::{Cursor, Filter, Operated, OperateEntry, Page};
 use crate::registry::{AuditEntry, PluginId, PluginVersion};
 use crate::status::EventStatus;
 use files::Home;
@@ -252,6 +256,31 @@ impl Store {
 
     pub async fn forget_claims(&self, tenant: String, at: u64) -> Result<usize, WorkError> {
         self.work(|done| Work::ForgetClaims { tenant, at, done }).await
+    }
+
+    /// Queues an order of somebody's, with the room for an event that may come of it, and waits until it is on stable
+    /// storage.
+    pub async fn operate(&self, edit: OperateEdit, room: Option<Reservation>) -> Result<Operated, OperateError> {
+        let (asked, answer) = Asked::new(edit);
+        self.shared.inbox.edit(inbox::Edit::Operate(Box::new(asked), room));
+        answer.await.unwrap_or(Err(OperateError::Unavailable))
+    }
+
+    pub async fn list(&self, filter: Filter, cursor: Option<Cursor>, limit: usize) -> Result<Page, ReadError> {
+        self.readers.ask(move |statements| statements.browse.list(&filter, cursor, limit)).await
+    }
+
+    pub async fn event(&self, id: Uuid) -> Result<Option<NewEvent>, ReadError> {
+        self.readers.ask(move |statements| statements.browse.event(id)).await
+    }
+
+    pub async fn operations(
+        &self,
+        tenant: Option<Arc<str>>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<OperateEntry>, ReadError> {
+        self.readers.ask(move |statements| statements.browse.audit(tenant.as_deref(), before, limit)).await
     }
 
     /// Queues a change of the registry and waits until it is on stable storage.

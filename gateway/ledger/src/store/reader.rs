@@ -15,6 +15,7 @@ use sluis_model::lane::Lane;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::browse::BrowseQueries;
 use super::changes::state_at;
 use super::claims::ClaimQueries;
 use super::kv::KvQueries;
@@ -152,6 +153,7 @@ pub(crate) struct Reader<'c> {
     ends: Statement<'c>,
     last: Statement<'c>,
     open: Statement<'c>,
+    pub browse: BrowseQueries<'c>,
     pub claims: ClaimQueries<'c>,
     pub kv: KvQueries<'c>,
     pub registry: RegistryQueries<'c>,
@@ -183,6 +185,7 @@ impl<'c> Reader<'c> {
             last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
             open: sql("SELECT d.event, e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event
                 WHERE d.event >= ?1 AND d.state < 5 ORDER BY d.event LIMIT 1")?,
+            browse: BrowseQueries::prepare(conn)?,
             claims: ClaimQueries::prepare(conn)?,
             kv: KvQueries::prepare(conn)?,
             registry: RegistryQueries::prepare(conn)?,

@@ -14,6 +14,11 @@ pub enum ClaimState {
     Unknown,
 }
 
+impl ClaimState {
+    /// Every state, in the order of the numbers that a store keeps for them.
+    pub const ALL: [ClaimState; 3] = [ClaimState::InFlight, ClaimState::Completed, ClaimState::Unknown];
+}
+
 /// A key that was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {

@@ -68,9 +68,9 @@ fn a_tenant_without_anything_due_is_skipped_until_then_or_until_more_comes() {
     let tenants = names(2);
     for tenant in &tenants {
         schedule.add(Lane::High, tenant, 5);
-        schedule.not_due(Lane::High, tenant, 1_000);
+        schedule.not_due(Lane::High, tenant, 1_000, u64::MAX);
     }
-    schedule.not_due(Lane::Low, &tenants[0], 1);
+    schedule.not_due(Lane::Low, &tenants[0], 1, u64::MAX);
     assert_eq!(schedule.next_due(), Some(1_000), "nothing of it waits in the other lane");
     assert_eq!(schedule.pick(open(9), 999), []);
     schedule.add(Lane::High, &tenants[1], -1);
@@ -103,7 +103,7 @@ fn absurd_numbers_do_no_harm() {
     }
     assert_eq!(of_lane(&schedule.pick(open(9), u64::MAX), Lane::Low), 9);
     schedule.add(Lane::Low, &tenants[0], i64::MIN);
-    schedule.not_due(Lane::Low, &tenants[0], u64::MAX);
+    schedule.not_due(Lane::Low, &tenants[0], u64::MAX, u64::MAX);
     assert_eq!(Slots::new(usize::MAX, usize::MAX, usize::MAX).free(), 0);
 }
 
@@ -171,7 +171,7 @@ proptest! {
                 }
                 Step::NotDue(lane, tenant, wait) => {
                     let (lane, tenant) = (Lane::ALL[lane], &tenants[tenant]);
-                    schedule.not_due(lane, tenant, now + wait);
+                    schedule.not_due(lane, tenant, now + wait, u64::MAX);
                     twin.entry((lane, tenant.clone())).and_modify(|entry| entry.1 = now + wait);
                 }
                 Step::Pick { concurrency, critical, others, forward, taken } => {

@@ -1,0 +1,168 @@
+//! Lists and single events, for people: questions that walk over deliveries, bounded in what they look at.
+
+use rusqlite::{Connection, OptionalExtension, Statement};
+use sluis_model::event::{DeliveryState, NewEvent};
+use uuid::Uuid;
+
+use super::attributes;
+use super::changes::{lane_at, state_at};
+use crate::operate::{Cursor, Filter, Listed, OperateEntry, Page};
+use crate::status::LastError;
+
+/// Deliveries that one question looks at.
+const LOOKED_AT: usize = 20_000;
+
+/// The statements of lists.
+pub(crate) struct BrowseQueries<'c> {
+    all: Statement<'c>,
+    dead: Statement<'c>,
+    head: Statement<'c>,
+    failure: Statement<'c>,
+    event: Statement<'c>,
+    audit: Statement<'c>,
+}
+
+impl<'c> BrowseQueries<'c> {
+    pub fn prepare(conn: &'c Connection) -> rusqlite::Result<BrowseQueries<'c>> {
+        let sql = |text: &str| conn.prepare(text);
+        let listed = "SELECT event, n, sink, tenant, lane, state, due, attempts, changed_at FROM deliveries";
+        let after = "(event, n) < (?1, ?2) ORDER BY event DESC, n DESC";
+        Ok(BrowseQueries {
+            all: sql(&format!("{listed} WHERE {after}"))?,
+            dead: sql(&format!("{listed} INDEXED BY deliveries_dead WHERE state = 6 AND {after}"))?,
+            head: sql("SELECT id, type, route, key, accepted_at, correlation_id FROM events WHERE seq = ?1")?,
+            failure: sql("SELECT kind, class, status, message, attempt, at FROM failures WHERE event = ?1 AND n = ?2")?,
+            event: sql("SELECT tenant, route, type, key, content_type, correlation_id, traceparent, accepted_at, lane,
+                causation, attributes, body FROM events WHERE id = ?1")?,
+            audit: sql("SELECT seq, at, tenant, actor, action, event, sink, reason FROM event_audit
+                WHERE seq < ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY seq DESC LIMIT ?3")?,
+        })
+    }
+
+    pub fn list(&mut self, filter: &Filter, cursor: Option<Cursor>, limit: usize) -> rusqlite::Result<Page> {
+        let mut page = Page::default();
+        let Cursor { event, n } = cursor.unwrap_or(Cursor { event: i64::MAX, n: i64::MAX });
+        let only_dead = filter.states == [DeliveryState::Dead];
+        let statement = if only_dead { &mut self.dead } else { &mut self.all };
+        let mut rows = statement.query((event, n))?;
+        let mut last = None;
+        for looked_at in 0.. {
+            let Some(row) = rows.next()? else { return Ok(page) };
+            if page.deliveries.len() >= limit || looked_at >= LOOKED_AT {
+                page.next = last;
+                return Ok(page);
+            }
+            let at = Cursor { event: row.get(0)?, n: row.get(1)? };
+            last = Some(at);
+            let Some(mut listed) = delivery(row, filter)? else { continue };
+            let head = self.head.query_row((at.event,), |row| complete(row, filter, &mut listed)).optional()?;
+            if head == Some(true) {
+                listed.last_error = self.failure.query_row((at.event, at.n), last_error).optional()?;
+                page.deliveries.push(listed);
+            }
+        }
+        Ok(page)
+    }
+
+    /// An event as it was accepted, without its sinks.
+    pub fn event(&mut self, id: Uuid) -> rusqlite::Result<Option<NewEvent>> {
+        let found = self.event.query_row((id.as_bytes(),), |row| {
+            Ok(NewEvent {
+                id,
+                tenant: row.get(0)?,
+                route: row.get(1)?,
+                event_type: row.get(2)?,
+                key: row.get(3)?,
+                content_type: row.get(4)?,
+                correlation_id: row.get(5)?,
+                traceparent: row.get(6)?,
+                accepted_at: row.get::<_, i64>(7)?.cast_unsigned(),
+                lane: lane_at(row, 8)?,
+                causation_id: row.get::<_, Option<[u8; 16]>>(9)?.map(Uuid::from_bytes),
+                attributes: attributes(row, 10)?,
+                body: row.get::<_, Vec<u8>>(11)?.into(),
+                sinks: Vec::new(),
+            })
+        });
+        found.optional()
+    }
+
+    pub fn audit(
+        &mut self,
+        tenant: Option<&str>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<OperateEntry>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.audit.query_map((before.unwrap_or(i64::MAX), tenant, limit), |row| {
+            Ok(OperateEntry {
+                seq: row.get(0)?,
+                at: row.get::<_, i64>(1)?.cast_unsigned(),
+                tenant: row.get(2)?,
+                actor: row.get(3)?,
+                action: row.get(4)?,
+                event: row.get::<_, Option<[u8; 16]>>(5)?.map(Uuid::from_bytes),
+                sink: row.get(6)?,
+                reason: row.get(7)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+/// A delivery's own part, if that passes the filter.
+fn delivery(row: &rusqlite::Row<'_>, filter: &Filter) -> rusqlite::Result<Option<Listed>> {
+    let (sink, tenant) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
+    let state = state_at(row, 5)?;
+    let passes = filter.tenant.as_ref().is_none_or(|wanted| **wanted == *tenant)
+        && filter.sink.as_ref().is_none_or(|wanted| *wanted == *sink)
+        && (filter.states.is_empty() || filter.states.contains(&state));
+    if !passes {
+        return Ok(None);
+    }
+    Ok(Some(Listed {
+        event: Uuid::nil(),
+        tenant: tenant.to_owned(),
+        sink: sink.to_owned(),
+        state,
+        lane: lane_at(row, 4)?,
+        event_type: String::new(),
+        route: String::new(),
+        key: None,
+        attempts: row.get(7)?,
+        next_attempt_at: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        accepted_at: 0,
+        changed_at: row.get::<_, i64>(8)?.cast_unsigned(),
+        correlation_id: String::new(),
+        last_error: None,
+    }))
+}
+
+/// Adds the event's part. Answers whether that passes the filter.
+fn complete(row: &rusqlite::Row<'_>, filter: &Filter, listed: &mut Listed) -> rusqlite::Result<bool> {
+    listed.event = Uuid::from_bytes(row.get(0)?);
+    listed.event_type = row.get(1)?;
+    listed.route = row.get(2)?;
+    listed.key = row.get(3)?;
+    listed.accepted_at = row.get::<_, i64>(4)?.cast_unsigned();
+    listed.correlation_id = row.get(5)?;
+    let is = |wanted: &Option<String>, there: &str| wanted.as_ref().is_none_or(|wanted| wanted == there);
+    Ok(is(&filter.event_type, &listed.event_type)
+        && is(&filter.route, &listed.route)
+        && is(&filter.correlation_id, &listed.correlation_id)
+        && filter.key.as_ref().is_none_or(|wanted| listed.key.as_ref() == Some(wanted))
+        && filter.since.is_none_or(|since| listed.accepted_at >= since)
+        && filter.until.is_none_or(|until| listed.accepted_at < until))
+}
+
+/// Reads `kind, class, status, message, attempt, at`.
+fn last_error(row: &rusqlite::Row<'_>) -> rusqlite::Result<LastError> {
+    Ok(LastError {
+        kind: row.get(0)?,
+        class: row.get(1)?,
+        status: row.get(2)?,
+        message: row.get(3)?,
+        attempt: row.get(4)?,
+        at: row.get::<_, i64>(5)?.cast_unsigned(),
+    })
+}
