@@ -116,6 +116,7 @@ fn route(n: usize) -> Route {
         body_limit: 1 << 20,
         body_format: BodyFormat::Any,
         retry_unsafe: false,
+        idempotency: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::idempotency::Idempotency;
 use crate::route::Router;
 
 /// One generation of configuration, immutable. In-flight requests finish on the plan they began with.
@@ -321,12 +322,14 @@ pub struct Route {
     pub plugin: Option<Arc<str>>,
     /// What happens without a plugin, and what a plugin may choose from.
     pub action: Action,
-    /// Largest body where a plugin or the ledger needs it whole.
+    /// Largest body where it is needed whole: by a plugin, the ledger or an idempotency key.
     pub body_limit: usize,
     /// What a body must be, a client's and one that a plugin makes of it.
     pub body_format: BodyFormat,
     /// A POST may be sent again after the connection broke before any answer.
     pub retry_unsafe: bool,
+    /// What is done about requests that come again, if anything. The route has a tenant then, and not only safe methods.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// What a body must be, where there is one.
@@ -478,6 +481,8 @@ pub struct TenantLimits {
     pub plugin_bytes: u64,
     /// Versions of its plugins that it may have uploaded.
     pub plugin_versions: u32,
+    /// Idempotency keys that are held.
+    pub idempotency_keys: usize,
 }
 
 /// Where components come from and what each call may use.

@@ -24,6 +24,7 @@ pub(crate) fn route(name: &str, host: Option<&str>, path: &str, methods: &[http:
         body_limit: 1024,
         body_format: BodyFormat::Any,
         retry_unsafe: false,
+        idempotency: None,
     }
 }
 

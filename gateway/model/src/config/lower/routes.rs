@@ -62,6 +62,7 @@ impl Check<'_> {
                 written::BodyFormat::Json => BodyFormat::Json,
             },
             retry_unsafe: written.retry_unsafe,
+            idempotency: self.idempotency(i, written),
         }
     }
 

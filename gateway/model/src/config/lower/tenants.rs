@@ -143,6 +143,7 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
             kv_bytes: limits.kv_bytes.u64(),
             plugin_bytes: limits.plugin_bytes.u64(),
             plugin_versions: limits.plugin_versions.u32(),
+            idempotency_keys: limits.idempotency_keys.usize(),
         },
     }
 }

@@ -4,6 +4,7 @@
 
 mod example;
 mod files;
+mod idempotency;
 mod mutations;
 mod semantics;
 

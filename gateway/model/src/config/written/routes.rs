@@ -31,7 +31,7 @@ pub struct Route {
     /// The slot whose plugin decides; each tenant fills it with a component of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<Name>,
-    /// Largest body, where a plugin or the ledger needs it whole.
+    /// Largest body, where it is needed whole: by a plugin, the ledger or an idempotency key.
     #[serde(default)]
     pub body_limit: Size<1, { mib(64) }, { mib(1) }>,
     /// What a body must be, a client's and one that a plugin makes of it. With `json`, bodies are read whole.
@@ -46,6 +46,9 @@ pub struct Route {
     /// Retry a request that changes something too, when the connection broke before any answer came.
     #[serde(default)]
     pub retry_unsafe: bool,
+    /// Do a request that is sent again only once, and give it the same answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
 }
 
 /// What a body must be, where there is one.
@@ -57,6 +60,42 @@ pub enum BodyFormat {
     Any,
     /// JSON in UTF-8.
     Json,
+}
+
+/// What is done about requests that are sent again.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    /// Where a request has its key: `idempotency-key`, the field of that name; `header:NAME`, another field;
+    /// `json:/order/id`, a place in its JSON body; `cloudevents`, source and id of an event.
+    #[serde(default = "Idempotency::key")]
+    pub key: Label,
+    /// Refuse requests without a key.
+    #[serde(default)]
+    pub required: bool,
+    /// How long an answer is kept: 24h unless said otherwise, 7d on a route with `enqueue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Period<{ min(1) }, { d(30) }, { h(24) }>>,
+    /// Which bodies are the same.
+    #[serde(default)]
+    pub fingerprint: Fingerprint,
+}
+
+impl Idempotency {
+    fn key() -> Label {
+        Label::fixed("idempotency-key")
+    }
+}
+
+/// Which bodies are the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fingerprint {
+    /// Of the same bytes.
+    #[default]
+    Bytes,
+    /// Of the same JSON, whatever its white space and the order of members.
+    CanonicalJson,
 }
 
 /// Who may come in: `public` for everyone, or the tokens of issuers.

@@ -133,4 +133,7 @@ pub struct TenantLimits {
     /// Versions of its plugins that it may have uploaded.
     #[serde(default)]
     pub plugin_versions: Count<0, 100_000, 100>,
+    /// Idempotency keys that are held.
+    #[serde(default)]
+    pub idempotency_keys: Count<1, 100_000_000, 1_000_000>,
 }
