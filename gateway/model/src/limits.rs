@@ -40,8 +40,7 @@ impl Rate {
         if per_second == 0 {
             return Err(SHUT);
         }
-        // Rounded up: the rate is never exceeded.
-        let interval = SECOND.div_ceil(u64::from(per_second));
+        let interval = interval(per_second);
         let tolerance = interval * u64::from(burst.max(1) - 1);
         let mut arrival = self.arrival.load(Ordering::Relaxed);
         loop {
@@ -54,7 +53,7 @@ impl Rate {
             } else if ahead > tolerance {
                 return Err(Duration::from_nanos(ahead - tolerance));
             } else {
-                (arrival.max(now) + interval, Ok(()))
+                (arrival.max(now).saturating_add(interval), Ok(()))
             };
             match self.arrival.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return answer,
@@ -62,6 +61,21 @@ impl Rate {
             }
         }
     }
+
+    /// Gives back what was just taken and is not used after all.
+    pub fn give_back(&self, count: u32) {
+        let per_second = (self.settings.load(Ordering::Relaxed) >> 32) as u32;
+        if per_second > 0 {
+            let time = interval(per_second) * u64::from(count);
+            let earlier = |arrival: u64| Some(arrival.saturating_sub(time));
+            let _ = self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+        }
+    }
+}
+
+/// Time between two requests, nanoseconds; `per_second` is not 0. Rounded up: the rate is never exceeded.
+fn interval(per_second: u32) -> u64 {
+    SECOND.div_ceil(u64::from(per_second))
 }
 
 fn pack(per_second: u32, burst: u32) -> u64 {
