@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sluis_ledger::{Ledger, Observer, Options};
-use sluis_model::event::NewEvent;
+use sluis_model::event::{EventSink, NewEvent};
+use sluis_model::lane::Lane;
 use sluis_model::plan;
 use uuid::Uuid;
 
@@ -37,7 +38,10 @@ fn event() -> NewEvent {
         key: None,
         content_type: "application/json".into(),
         body: vec![b'x'; 1024].into(),
-        sinks: vec!["erp".into()],
+        sinks: vec![EventSink::unordered("erp")],
+        lane: Lane::Normal,
+        causation_id: None,
+        attributes: Vec::new(),
         correlation_id: "0123456789abcdef0123456789abcdef".into(),
         traceparent: Some("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into()),
         accepted_at: now.as_millis() as u64,

@@ -15,7 +15,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluis_ledger::{Ledger, Observer, Options};
-use sluis_model::event::{DeliveryState, NewEvent};
+use sluis_model::event::{DeliveryState, EventSink, NewEvent};
+use sluis_model::lane::Lane;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
 use tokio::net::TcpListener;
@@ -32,7 +33,10 @@ fn event(body: &Bytes) -> NewEvent {
         key: None,
         content_type: "application/json".into(),
         body: body.clone(),
-        sinks: vec!["erp".into()],
+        sinks: vec![EventSink::unordered("erp")],
+        lane: Lane::Normal,
+        causation_id: None,
+        attributes: Vec::new(),
         correlation_id: "0123456789abcdef0123456789abcdef".into(),
         traceparent: None,
         accepted_at: now.as_millis() as u64,

@@ -141,6 +141,14 @@ impl Schedule {
         self.put(lane, tenant, (count > 0).then_some(Waiting { count, arrived, place }));
     }
 
+    /// How many deliveries wait, by lane and tenant.
+    pub fn waiting_counts(&self) -> BTreeMap<(Lane, Arc<str>), u64> {
+        let of = |(lane, queue): (Lane, &Queue)| {
+            queue.tenants.iter().map(move |(tenant, waiting)| ((lane, tenant.clone()), waiting.count)).collect::<Vec<_>>()
+        };
+        Lane::ALL.into_iter().zip(&self.queues).flat_map(of).collect()
+    }
+
     /// How often more began to wait: what a caller notes at a pick, for [`Schedule::not_due`].
     pub fn arrivals(&self) -> u64 {
         self.arrivals

@@ -15,7 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluis_ledger::clock::{Clock, ManualClock};
 use sluis_ledger::{EventStatus, Ledger, Options};
-use sluis_model::event::{DeliveryState, EventState, NewEvent};
+use sluis_model::event::{DeliveryState, EventSink, EventState, NewEvent};
+use sluis_model::lane::Lane;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
 use tokio::net::TcpListener;
@@ -55,7 +56,10 @@ pub fn event(body: &str) -> NewEvent {
         key: Some("order 42".to_owned()),
         content_type: "application/json".to_owned(),
         body: Bytes::copy_from_slice(body.as_bytes()),
-        sinks: vec!["erp".into()],
+        sinks: vec![EventSink::unordered("erp")],
+        lane: Lane::Normal,
+        causation_id: None,
+        attributes: Vec::new(),
         correlation_id: "corr-1".into(),
         traceparent: Some("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into()),
         accepted_at: NEW_YEAR,

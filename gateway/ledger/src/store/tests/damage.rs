@@ -38,7 +38,10 @@ impl Image {
                 key: Some(format!("key-{n}")),
                 content_type: "text/plain".to_owned(),
                 body: vec![n as u8; n * 97].into(),
-                sinks: vec!["erp".into()],
+                sinks: vec![EventSink::unordered("erp")],
+                lane: Lane::Normal,
+                causation_id: None,
+                attributes: Vec::new(),
                 correlation_id: "c".into(),
                 traceparent: None,
                 accepted_at: n as u64,
@@ -71,7 +74,7 @@ impl Image {
     fn survivors(&self, database: &[u8], log: &[u8]) -> Option<Vec<Uuid>> {
         let dir = Image::write(database, log);
         let store = open(dir.path(), 1_000, i32::MAX).ok()?;
-        let due = self.runtime.block_on(store.due(&"erp".into(), u64::MAX / 4, EVENTS * 2, usize::MAX)).ok()?;
+        let due = self.runtime.block_on(store.due(&"erp".into(), u64::MAX / 4, picks, usize::MAX)).ok()?;
         let known: HashMap<Uuid, &NewEvent> = self.events.iter().map(|event| (event.id, event)).collect();
         for (_, delivery) in &due.deliveries {
             let original = known.get(&delivery.event_id).expect("nothing is invented");

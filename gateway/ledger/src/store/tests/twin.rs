@@ -1,7 +1,8 @@
 //! The store against an in-memory twin: random accepts, leases, outcomes, holds, purges, crashes and re-opens.
 
 use proptest::prelude::*;
-use sluis_model::event::{DeliveryState, Input, NewEvent, next};
+use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent, next};
+use sluis_model::lane::Lane;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::super::*;
 use super::open;
 use crate::backlog::event_bytes;
+use crate::operate::{Operation, Subject};
 
 const SINKS: [&str; 3] = ["crm", "erp", "wms"];
 const START: u64 = 1_000_000;
@@ -20,13 +22,18 @@ enum Op {
         tenant: u8,
         sinks: u8,
         size: usize,
+        key: Option<u8>,
+        lane: Lane,
     },
     /// An event that is there already, once more.
     Again {
         which: usize,
     },
+    /// Whatever is due of one lane and tenant.
     Lease {
         sink: usize,
+        lane: Lane,
+        tenant: u8,
         limit: usize,
     },
     /// Any input for any delivery, legal or not.
@@ -34,6 +41,11 @@ enum Op {
         which: usize,
         input: Input,
         wait: u64,
+        parks: bool,
+    },
+    /// Somebody sends the dead deliveries of an event anew.
+    Replay {
+        which: usize,
     },
     Advance {
         ms: u64,
@@ -52,11 +64,16 @@ enum Op {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let inputs = proptest::sample::select(Input::ALL.to_vec());
+    let lane = || proptest::sample::select(Lane::ALL.to_vec());
     prop_oneof![
-        6 => (0u8..3, 0u8..8, 0usize..3000).prop_map(|(tenant, sinks, size)| Op::Accept { tenant, sinks, size }),
+        6 => (0u8..3, 0u8..8, 0usize..3000, proptest::option::of(0u8..2), lane())
+            .prop_map(|(tenant, sinks, size, key, lane)| Op::Accept { tenant, sinks, size, key, lane }),
         1 => any::<usize>().prop_map(|which| Op::Again { which }),
-        6 => (0usize..3, 1usize..5).prop_map(|(sink, limit)| Op::Lease { sink, limit }),
-        8 => (any::<usize>(), inputs, 0u64..500).prop_map(|(which, input, wait)| Op::Change { which, input, wait }),
+        8 => (0usize..3, lane(), 0u8..3, 1usize..5)
+            .prop_map(|(sink, lane, tenant, limit)| Op::Lease { sink, lane, tenant, limit }),
+        10 => (any::<usize>(), inputs, 0u64..500, any::<bool>())
+            .prop_map(|(which, input, wait, parks)| Op::Change { which, input, wait, parks }),
+        2 => any::<usize>().prop_map(|which| Op::Replay { which }),
         3 => (0u64..400).prop_map(|ms| Op::Advance { ms }),
         1 => (0usize..3).prop_map(|sink| Op::Hold { sink }),
         1 => (0usize..3).prop_map(|sink| Op::Release { sink }),
@@ -73,6 +90,15 @@ struct TwinDelivery {
     due: Option<u64>,
     attempts: u32,
     steps: i64,
+    lane: Lane,
+    /// Stands in the line of its event's key.
+    in_line: bool,
+}
+
+/// What a sink keeps of order, by its position: nothing, the order, the last value.
+fn keeps(sink: &str) -> EventSink {
+    let at = SINKS.iter().position(|name| *name == sink).unwrap();
+    EventSink { name: sink.into(), in_order: at > 0, compacts: at > 1 }
 }
 
 #[derive(Debug, Clone)]
@@ -84,7 +110,7 @@ struct TwinEvent {
 
 impl TwinEvent {
     fn is_settled(&self) -> bool {
-        self.deliveries.values().all(|d| d.state == DeliveryState::Delivered)
+        self.deliveries.values().all(|d| d.state.is_final() && d.state != DeliveryState::Dead)
     }
 
     fn is_final(&self) -> bool {
@@ -116,10 +142,11 @@ impl Pair {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Accept { tenant, sinks, size } => self.accept(*tenant, *sinks, *size),
+            Op::Accept { tenant, sinks, size, key, lane } => self.accept(*tenant, *sinks, *size, *key, *lane),
             Op::Again { which } => self.again(*which),
-            Op::Lease { sink, limit } => self.lease(SINKS[*sink], *limit),
-            Op::Change { which, input, wait } => self.change(*which, *input, *wait),
+            Op::Lease { sink, lane, tenant, limit } => self.lease(SINKS[*sink], *lane, *tenant, *limit),
+            Op::Change { which, input, wait, parks } => self.change(*which, *input, *wait, *parks),
+            Op::Replay { which } => self.replay(*which),
             Op::Advance { ms } => self.now += ms,
             Op::Hold { sink } => {
                 let held = self.store().hold(SINKS[*sink], self.now, "operator", "pause".to_owned());
@@ -127,7 +154,7 @@ impl Pair {
                 self.held.entry(SINKS[*sink]).or_insert(self.now);
             }
             Op::Release { sink } => {
-                self.runtime.block_on(self.store().release(SINKS[*sink], self.now)).unwrap();
+                self.runtime.block_on(self.store().release(SINKS[*sink], self.now, "operator")).unwrap();
                 self.held.remove(SINKS[*sink]);
             }
             Op::Purge => self.purge(),
@@ -140,28 +167,132 @@ impl Pair {
         }
     }
 
-    fn accept(&mut self, tenant: u8, sinks: u8, size: usize) {
+    fn accept(&mut self, tenant: u8, sinks: u8, size: usize, key: Option<u8>, lane: Lane) {
         let sinks: Vec<&'static str> = (0..3).filter(|n| sinks & (1 << n) != 0).map(|n| SINKS[n]).collect();
         let event = NewEvent {
             id: Uuid::now_v7(),
             tenant: format!("tenant-{tenant}").into(),
             route: "orders".into(),
             event_type: "t".into(),
-            key: None,
+            key: key.map(|key| format!("key-{key}")),
             content_type: "text/plain".to_owned(),
             body: vec![tenant; size].into(),
-            sinks: sinks.iter().map(|sink| Arc::from(*sink)).collect(),
+            sinks: sinks.iter().map(|sink| keeps(sink)).collect(),
+            lane,
+            causation_id: None,
+            attributes: vec![("subject".to_owned(), size.to_string())],
             correlation_id: "c".into(),
             traceparent: None,
             accepted_at: self.now,
         };
-        let answer = self.store().accept(event.clone(), event_bytes(&event), u64::MAX).unwrap();
+        let answer = self.store().accept(event.clone(), None, event_bytes(&event), u64::MAX).unwrap();
         self.runtime.block_on(answer).unwrap().unwrap();
-        let delivery =
-            |sink| TwinDelivery { sink, state: DeliveryState::Ready, due: Some(self.now), attempts: 0, steps: 0 };
-        let deliveries = sinks.into_iter().enumerate().map(|(n, sink)| (n as i64, delivery(sink))).collect();
-        self.events.push(TwinEvent { seq: self.next_seq, event, deliveries });
+        let seq = self.next_seq;
         self.next_seq += 1;
+        self.events.push(TwinEvent { seq, event, deliveries: BTreeMap::new() });
+        for (n, sink) in sinks.into_iter().enumerate() {
+            self.enter(DeliveryId { event: seq, n: n as i64 }, sink, lane, keeps(sink).compacts);
+        }
+    }
+
+    /// A new delivery, as the rules of lines have it.
+    fn enter(&mut self, id: DeliveryId, sink: &'static str, lane: Lane, compacts: bool) {
+        let in_line = keeps(sink).in_order && self.event(id.event).event.key.is_some();
+        let mut state = DeliveryState::Ready;
+        if in_line {
+            if compacts {
+                for old in self.line(id, sink).into_iter().rev() {
+                    self.step(old, Input::Supersede, None, false);
+                }
+            }
+            let line = self.line(id, sink);
+            if !line.is_empty() {
+                state = DeliveryState::Blocked;
+            }
+            for before in line {
+                let twin = self.twin(before).unwrap();
+                twin.lane = twin.lane.min(lane);
+            }
+        }
+        let due = state.is_waiting().then_some(self.now);
+        let delivery = TwinDelivery { sink, state, due, attempts: 0, steps: 0, lane, in_line };
+        let event = self.events.iter_mut().find(|event| event.seq == id.event).unwrap();
+        event.deliveries.insert(id.n, delivery);
+    }
+
+    fn event(&self, seq: i64) -> &TwinEvent {
+        self.events.iter().find(|event| event.seq == seq).unwrap()
+    }
+
+    /// Who stands in the same line, from the front.
+    fn line(&self, id: DeliveryId, sink: &str) -> Vec<DeliveryId> {
+        let event = &self.event(id.event).event;
+        let mut line = Vec::new();
+        for other in self.events.iter().filter(|other| (&other.event.tenant, &other.event.key) == (&event.tenant, &event.key)) {
+            let standing = other.deliveries.iter().filter(|(_, d)| d.in_line && d.sink == sink);
+            line.extend(standing.map(|(n, _)| DeliveryId { event: other.seq, n: *n }));
+        }
+        line
+    }
+
+    /// An arrow, and what it does to the line. False where there is none.
+    fn step(&mut self, id: DeliveryId, input: Input, due: Option<u64>, parks: bool) -> bool {
+        let now = self.now;
+        let Some(twin) = self.twin(id) else { return false };
+        let Ok(state) = next(twin.state, input) else { return false };
+        let was_in_line = twin.in_line;
+        twin.attempts += u32::from(input == Input::Lease);
+        (twin.state, twin.steps) = (state, twin.steps + 1);
+        twin.due = if state.is_waiting() { Some(due.unwrap_or(now)) } else { None };
+        twin.in_line &= !state.is_final() || (state == DeliveryState::Dead && parks);
+        let (sink, left) = (twin.sink, was_in_line && !twin.in_line);
+        if left {
+            self.advance(id, sink);
+        }
+        true
+    }
+
+    fn advance(&mut self, left: DeliveryId, sink: &'static str) {
+        if let Some(front) = self.line(left, sink).first().copied()
+            && self.twin(front).unwrap().state == DeliveryState::Blocked
+        {
+            self.step(front, Input::Unblock, None, false);
+        }
+    }
+
+    fn replay(&mut self, which: usize) {
+        if self.events.is_empty() {
+            return;
+        }
+        let event = &self.events[which % self.events.len()];
+        let (seq, id, lane) = (event.seq, event.event.id, event.event.lane);
+        let dead: Vec<(i64, &'static str)> = event
+            .deliveries
+            .iter()
+            .filter(|(_, d)| d.state == DeliveryState::Dead)
+            .map(|(n, d)| (*n, d.sink))
+            .collect();
+        let subject = Subject::Event { id, tenant: None, sink: None };
+        let edit = OperateEdit {
+            subject,
+            operation: Operation::Replay,
+            edited: None,
+            by: "operator:test".to_owned(),
+            reason: String::new(),
+            at: self.now,
+        };
+        let answer = self.runtime.block_on(self.store().operate(edit, None));
+        if dead.is_empty() {
+            let none = if event.deliveries.is_empty() { OperateError::NotFound } else { OperateError::NotPossible };
+            assert_eq!(answer, Err(none));
+            return;
+        }
+        assert_eq!(answer.unwrap().deliveries, dead.len());
+        for (n, sink) in dead {
+            let next_n = self.event(seq).deliveries.keys().max().unwrap() + 1;
+            self.enter(DeliveryId { event: seq, n: next_n }, sink, lane, false);
+            assert!(self.step(DeliveryId { event: seq, n }, Input::Replay, None, false));
+        }
     }
 
     fn again(&mut self, which: usize) {
@@ -170,35 +301,36 @@ impl Pair {
         }
         let event = self.events[which % self.events.len()].event.clone();
         let bytes = event_bytes(&event);
-        let answer = self.store().accept(event, bytes, u64::MAX).unwrap();
+        let answer = self.store().accept(event, None, bytes, u64::MAX).unwrap();
         assert_eq!(self.runtime.block_on(answer).unwrap(), Err(AcceptError::Duplicate));
     }
 
-    fn lease(&mut self, sink: &'static str, limit: usize) {
+    fn lease(&mut self, sink: &'static str, lane: Lane, tenant: u8, limit: usize) {
+        let tenant: Arc<str> = format!("tenant-{tenant}").into();
         let mut expected: Vec<(u64, i64, i64)> = Vec::new();
-        for event in &self.events {
-            for (n, d) in event.deliveries.iter().filter(|(_, d)| d.sink == sink) {
+        for event in self.events.iter().filter(|event| event.event.tenant == tenant) {
+            for (n, d) in event.deliveries.iter().filter(|(_, d)| (d.sink, d.lane) == (sink, lane)) {
                 expected.extend(d.due.filter(|due| *due <= self.now).map(|due| (due, event.seq, *n)));
             }
         }
         expected.sort_unstable();
         expected.truncate(limit);
-        let due = self.runtime.block_on(self.store().due(&sink.into(), self.now, limit, usize::MAX)).unwrap();
+        let picks = vec![(lane, tenant, limit)];
+        let due = self.runtime.block_on(self.store().due(&sink.into(), self.now, picks, usize::MAX)).unwrap();
         let found: Vec<(i64, i64)> = due.deliveries.iter().map(|(id, _)| (id.event, id.n)).collect();
         assert_eq!(found, expected.iter().map(|(_, event, n)| (*event, *n)).collect::<Vec<_>>());
         assert!(due.damaged.is_empty());
         for (id, delivery) in &due.deliveries {
             let twin = self.events.iter().find(|event| event.seq == id.event).unwrap();
             assert_eq!((delivery.event_id, &delivery.body), (twin.event.id, &twin.event.body));
+            assert_eq!(delivery.attributes, twin.event.attributes);
         }
         let ids: Vec<DeliveryId> = due.deliveries.iter().map(|(id, _)| *id).collect();
         let leased = self.runtime.block_on(self.store().lease(ids.clone(), self.now)).unwrap();
         assert_eq!(leased.len(), ids.len());
         for (id, attempt) in leased {
-            let twin = self.twin(id).unwrap();
-            (twin.state, twin.due, twin.attempts, twin.steps) =
-                (DeliveryState::Leased, None, twin.attempts + 1, twin.steps + 1);
-            assert_eq!(attempt, twin.attempts);
+            assert!(self.step(id, Input::Lease, None, false));
+            assert_eq!(attempt, self.twin(id).unwrap().attempts);
         }
     }
 
@@ -206,7 +338,7 @@ impl Pair {
         self.events.iter_mut().find(|event| event.seq == id.event)?.deliveries.get_mut(&id.n)
     }
 
-    fn change(&mut self, which: usize, input: Input, wait: u64) {
+    fn change(&mut self, which: usize, input: Input, wait: u64, parks: bool) {
         let ids: Vec<DeliveryId> = self
             .events
             .iter()
@@ -214,28 +346,35 @@ impl Pair {
             .collect();
         // One past the end: a delivery that does not exist.
         let id = ids.get(which % (ids.len() + 1)).copied().unwrap_or(DeliveryId { event: i64::MAX, n: 0 });
-        let (at, due) = (self.now, Some(self.now + wait));
-        let change = Move { id, input, at, due, actor: "test", reason: String::new(), took_ms: None, failure: None };
+        let due = Some(self.now + wait);
+        let change = Move { due, parks, ..Move::by("test", id, input, self.now) };
         let result = self.runtime.block_on(self.store().record(change));
-        let legal = self.twin(id).map(|twin| next(twin.state, input));
-        match legal {
-            Some(Ok(state)) => {
-                assert_eq!(result, Ok(()));
-                let twin = self.twin(id).unwrap();
-                twin.attempts += u32::from(input == Input::Lease);
-                (twin.state, twin.steps) = (state, twin.steps + 1);
-                twin.due = if state.is_waiting() { due } else { None };
-            }
-            _ => assert_eq!(result, Err(WorkError::Refused)),
-        }
+        let expected = if self.step(id, input, due, parks) { Ok(()) } else { Err(WorkError::Refused) };
+        assert_eq!(result, expected);
     }
 
     fn purge(&mut self) {
         let events = self.events.iter().map(|event| event.seq).chain([i64::MAX]).collect();
-        let purged = self.runtime.block_on(self.store().purge(events)).unwrap();
-        let before = self.events.len();
-        self.events.retain(|event| !event.is_final());
-        assert_eq!(purged, before - self.events.len());
+        let purged = self.runtime.block_on(self.store().purge(events, self.now)).unwrap();
+        let gone: Vec<i64> = self.events.iter().filter(|event| event.is_final()).map(|event| event.seq).collect();
+        assert_eq!(purged, gone.len());
+        for seq in gone {
+            // Those that parked their keys leave their lines.
+            let standing: Vec<(i64, &'static str)> = self
+                .event(seq)
+                .deliveries
+                .iter()
+                .filter(|(_, d)| d.in_line)
+                .map(|(n, d)| (*n, d.sink))
+                .collect();
+            for d in self.events.iter_mut().find(|event| event.seq == seq).unwrap().deliveries.values_mut() {
+                d.in_line = false;
+            }
+            for (n, sink) in standing {
+                self.advance(DeliveryId { event: seq, n }, sink);
+            }
+            self.events.retain(|event| event.seq != seq);
+        }
     }
 
     fn crash(&mut self) {
@@ -267,7 +406,7 @@ impl Pair {
     fn compare(&self) {
         let conn = Connection::open(self.dir.path().join("ledger.db")).unwrap();
         let mut found = BTreeMap::new();
-        let mut statement = conn.prepare("SELECT event, n, sink, state, due, attempts, steps FROM deliveries").unwrap();
+        let mut statement = conn.prepare("SELECT event, n, sink, state, due, attempts, steps, lane, line FROM deliveries").unwrap();
         let mut rows = statement.query(()).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let sink: String = row.get(2).unwrap();
@@ -277,6 +416,8 @@ impl Pair {
                 due: row.get::<_, Option<i64>>(4).unwrap().map(i64::cast_unsigned),
                 attempts: row.get(5).unwrap(),
                 steps: row.get(6).unwrap(),
+                lane: changes::lane_at(row, 7).unwrap(),
+                in_line: row.get::<_, Option<i64>>(8).unwrap().is_some(),
             };
             found.insert((row.get::<_, i64>(0).unwrap(), row.get::<_, i64>(1).unwrap()), delivery);
         }
@@ -316,8 +457,17 @@ impl Pair {
              SELECT sink, state, deliveries FROM sink_depth)",
         );
         assert_eq!(differences, 0, "the sums agree with a count");
+        for sink in SINKS {
+            let mut counted: BTreeMap<(Lane, Arc<str>), u64> = BTreeMap::new();
+            for event in &self.events {
+                for d in event.deliveries.values().filter(|d| d.sink == sink && d.state.is_waiting()) {
+                    *counted.entry((d.lane, event.event.tenant.clone())).or_default() += 1;
+                }
+            }
+            assert_eq!(self.store().shared.room.schedule(&sink.into()).waiting_counts(), counted);
+        }
         let held: BTreeMap<String, u64> =
-            self.store().shared.room.holds().iter().map(|(sink, hold)| (sink.to_string(), hold.since)).collect();
+            self.store().shared.room.holds().iter().map(|(sink, holds)| (sink.to_string(), holds[0].since)).collect();
         assert_eq!(held, self.held.iter().map(|(sink, since)| ((*sink).to_owned(), *since)).collect());
     }
 
