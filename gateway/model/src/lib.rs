@@ -17,6 +17,7 @@ pub mod identity;
 pub mod kv;
 pub mod lane;
 pub mod limits;
+pub mod maintenance;
 pub mod pacing;
 pub mod plan;
 pub mod pointer;
