@@ -2,6 +2,7 @@
 //! other are found.
 
 mod behind;
+mod maintenance;
 mod routes;
 mod server;
 mod tenants;
