@@ -94,8 +94,8 @@ impl Check<'_> {
             _ => {}
         }
         let both = written.forward.is_some() && written.enqueue.is_some();
-        for (field, _) in [("else", falls_back), ("prefer", written.prefer)].into_iter().filter(|(_, on)| *on && !both)
-        {
+        let needs_both = [("else", falls_back), ("prefer", written.prefer)];
+        for (field, _) in needs_both.into_iter().filter(|(_, on)| *on && !both) {
             self.error(&at!["routes", i, field], "this needs both `forward` and `enqueue`");
         }
         if decided && public {
