@@ -45,11 +45,6 @@ impl Calendar {
         Calendar { windows }
     }
 
-    /// Whether the system is never left alone.
-    pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
-    }
-
     /// Inside a window, when it ends; windows that overlap or follow each other without a gap count as one. A window
     /// that goes on for longer than [`HORIZON`] is to be asked about again then.
     pub fn open_until(&self, now: u64) -> Option<u64> {
@@ -115,14 +110,14 @@ impl Weekly {
 }
 
 /// Minutes of the day that `text` names: `00:00` to `24:00`.
-pub fn time_of_day(text: &str) -> Option<u32> {
+pub(crate) fn time_of_day(text: &str) -> Option<u32> {
     let (hours, minutes) = hours_and_minutes(text)?;
     let time = hours * 60 + minutes;
     (time <= MINUTES_OF_A_DAY).then_some(time)
 }
 
 /// Minutes of a distance from UTC: `Z`, or `+02:00` and the like (RFC 3339 §5.6).
-pub fn utc_offset(text: &str) -> Option<i32> {
+pub(crate) fn utc_offset(text: &str) -> Option<i32> {
     if text == "Z" {
         return Some(0);
     }
@@ -136,7 +131,7 @@ pub fn utc_offset(text: &str) -> Option<i32> {
 }
 
 /// Milliseconds since the epoch of a date and time (RFC 3339 §5.6).
-pub fn date_and_time(text: &str) -> Option<u64> {
+pub(crate) fn date_and_time(text: &str) -> Option<u64> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
 }

@@ -233,6 +233,8 @@ pub struct Upstream {
     pub response_head_bytes: usize,
     /// When to stop asking.
     pub breaker: crate::breaker::BreakerSettings,
+    /// When not to ask at all.
+    pub maintenance: crate::maintenance::Calendar,
 }
 
 /// One address of an upstream.
@@ -279,6 +281,31 @@ pub struct Sink {
     pub retry: crate::retry::RetrySettings,
     /// Deliveries in flight.
     pub concurrency: usize,
+    /// What the deliveries of one key owe each other.
+    pub order: Order,
+    /// A newer event takes the place of the undelivered older ones of its key.
+    pub compact_by_key: bool,
+    /// What it is asked at most.
+    pub pacing: crate::pacing::PacingSettings,
+    /// When to stop asking.
+    pub breaker: crate::breaker::BreakerSettings,
+    /// When not to ask at all.
+    pub maintenance: crate::maintenance::Calendar,
+}
+
+/// What the deliveries of one ordering key owe each other, within a tenant and a sink. In order, one of a key is in
+/// flight at a time, and the rest is blocked behind it; keys do not wait for each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    #[default]
+    None,
+    /// The first is tried until it is too old, permanent errors included; then the next has its turn.
+    Block,
+    /// A dead one lets the next go.
+    DlqAndContinue,
+    /// The next ones stay blocked behind a dead one until an operator replays or discards it.
+    ParkKey,
 }
 
 /// The kinds of sink, a closed set.
@@ -377,6 +404,21 @@ pub struct Action {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Enqueue for these, all of them by default.
     pub enqueue: Option<Enqueue>,
+    /// What becomes of a request that cannot be forwarded now. [`Otherwise::Enqueue`] only where there are both journeys.
+    pub otherwise: Otherwise,
+    /// The client may choose to have its request enqueued, or to wait only so long, by `Prefer: respond-async` and `wait`
+    /// (RFC 7240 §4.1, §4.3). Only where there are both journeys.
+    pub prefer: bool,
+}
+
+/// What becomes of a request that cannot be forwarded now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is enqueued.
+    Enqueue,
 }
 
 /// The journey to the ledger.
@@ -386,6 +428,8 @@ pub struct Enqueue {
     pub sinks: Vec<Arc<Sink>>,
     /// CloudEvents type given to events of this route when the plugin names none.
     pub event_type: Arc<str>,
+    /// How urgent the events of this route are.
+    pub lane: crate::lane::Lane,
 }
 
 /// An organisation.

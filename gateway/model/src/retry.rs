@@ -134,6 +134,9 @@ pub struct FailedAttempt {
     pub retry_after: Option<Duration>,
     /// Uniform in [0, 1).
     pub jitter: f64,
+    /// The order of its key matters more than its end: nothing but age and attempts gives it up, for what follows it
+    /// must not be delivered before it.
+    pub block: bool,
 }
 
 /// What follows from a failed attempt.
@@ -160,6 +163,7 @@ impl RetrySettings {
     /// the sink asked to be left alone for longer.
     pub fn next(&self, failed: FailedAttempt) -> Next {
         match failed.class {
+            ErrorClass::Permanent | ErrorClass::Poison if failed.block => {}
             ErrorClass::Permanent => return Next::Dead(DeadReason::PermanentError),
             ErrorClass::Poison => return Next::Dead(DeadReason::Poison),
             ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Ambiguous => {}
@@ -199,7 +203,7 @@ mod tests {
     };
 
     fn failed(class: ErrorClass, attempt: u32, now: u64) -> FailedAttempt {
-        FailedAttempt { class, attempt, accepted_at: 0, now, retry_after: None, jitter: 1.0 }
+        FailedAttempt { class, attempt, accepted_at: 0, now, retry_after: None, jitter: 1.0, block: false }
     }
 
     #[test]
@@ -243,6 +247,15 @@ mod tests {
         assert_eq!(ERP.next(failed(ErrorClass::Permanent, 1, 0)), Next::Dead(DeadReason::PermanentError));
         assert_eq!(ERP.next(failed(ErrorClass::Poison, 1, 0)), Next::Dead(DeadReason::Poison));
         assert_eq!(ERP.next(failed(ErrorClass::Ambiguous, 200, 0)), Next::Dead(DeadReason::RetriesExhausted));
+    }
+
+    #[test]
+    fn what_blocks_its_key_is_tried_until_it_is_too_old() {
+        for class in [ErrorClass::Permanent, ErrorClass::Poison] {
+            let blocking = |now| FailedAttempt { block: true, ..failed(class, 1, now) };
+            assert_eq!(ERP.next(blocking(0)), Next::Retry(1_000));
+            assert_eq!(ERP.next(blocking(86_400_000)), Next::Dead(DeadReason::MaxAge));
+        }
     }
 
     #[test]

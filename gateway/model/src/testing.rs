@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
+use crate::lane::Lane;
+use crate::maintenance::Calendar;
+use crate::pacing::PacingSettings;
 use crate::plan::{
-    Action, Auth, BodyFormat, Endpoint, Enqueue, HttpSink, Route, Sink, SinkKind, Upstream, UpstreamProtocol,
+    Action, Auth, BodyFormat, Endpoint, Enqueue, HttpSink, Order, Route, Sink, SinkKind, Upstream, UpstreamProtocol,
     UpstreamTls,
 };
 use crate::retry::RetrySettings;
@@ -34,7 +37,7 @@ pub(crate) fn both_journeys(upstreams: &[&str], sinks: &[&str]) -> Route {
     route.action.upstreams = upstreams.iter().map(|name| upstream(name)).collect();
     if !sinks.is_empty() {
         let sinks = sinks.iter().map(|name| sink(name)).collect();
-        route.action.enqueue = Some(Enqueue { sinks, event_type: "order.created".into() });
+        route.action.enqueue = Some(Enqueue { sinks, event_type: "order.created".into(), lane: Lane::Normal });
     }
     route
 }
@@ -57,14 +60,8 @@ fn upstream(name: &str) -> Arc<Upstream> {
         retry_budget_percent: 20,
         in_flight: 1,
         response_head_bytes: 1024,
-        breaker: BreakerSettings {
-            consecutive_failures: 5,
-            failure_percent: 50,
-            minimum_outcomes: 20,
-            window: second,
-            open: second,
-            max_open: second,
-        },
+        breaker: breaker(),
+        maintenance: Calendar::default(),
     })
 }
 
@@ -82,5 +79,22 @@ fn sink(name: &str) -> Arc<Sink> {
         plugin: None,
         retry: RetrySettings { initial: second, factor: 2.0, max: second, max_age: second, max_attempts: 1 },
         concurrency: 1,
+        order: Order::None,
+        compact_by_key: false,
+        pacing: PacingSettings { rate: None, retry_percent: 20, retry_floor_per_second: 10, slow_start: second },
+        breaker: breaker(),
+        maintenance: Calendar::default(),
     })
+}
+
+fn breaker() -> BreakerSettings {
+    let second = Duration::from_secs(1);
+    BreakerSettings {
+        consecutive_failures: 5,
+        failure_percent: 50,
+        minimum_outcomes: 20,
+        window: second,
+        open: second,
+        max_open: second,
+    }
 }

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::maintenance::{date_and_time, time_of_day, utc_offset};
 use crate::plan::{Algorithm, Secret};
 
 /// Makes a type of text that is checked as it is read.
@@ -111,6 +112,20 @@ impl Scope {
     pub(crate) fn fixed(text: &'static str) -> Self {
         Scope(text.into())
     }
+}
+
+word! {
+    /// A time of day, or a date and time (RFC 3339 §5.6).
+    Moment, r"^[0-2][0-9]:[0-5][0-9]$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$",
+    "a time such as 22:00, or a date and time such as 2026-12-24T18:00:00Z,",
+    |text| time_of_day(text).is_some() || date_and_time(text).is_some()
+}
+
+word! {
+    /// A distance from UTC (RFC 3339 §5.6).
+    UtcOffset, r"^(Z|[+-][0-2][0-9]:[0-5][0-9])$",
+    "a distance from UTC such as +02:00",
+    |text| utc_offset(text).is_some()
 }
 
 /// An address and port to listen on.

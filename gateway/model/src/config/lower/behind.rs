@@ -11,8 +11,12 @@ use super::super::tree::{Step, at};
 use super::super::written::{self, Written};
 use super::Check;
 use crate::breaker::BreakerSettings;
+use crate::pacing::PacingSettings;
 use crate::plan;
 use crate::retry::RetrySettings;
+
+/// Retries per second that every sink has: a share of little traffic would let none through.
+const RETRY_FLOOR: u32 = 10;
 
 impl Check<'_> {
     pub(super) fn issuers(&mut self, written: &Written) -> Vec<Arc<plan::Issuer>> {
@@ -80,8 +84,6 @@ impl Check<'_> {
             total,
             "total_timeout",
         );
-        let (open, max_open) = (written.breaker.open.get(), written.breaker.max_open.get());
-        self.ordered(&at!["upstreams", i, "breaker", "open"], open, max_open, "max_open");
         if let Some(name) = &written.tls.server_name
             && !is_host(name)
         {
@@ -109,14 +111,22 @@ impl Check<'_> {
             retry_budget_percent: written.retry_budget_percent.u32(),
             in_flight: written.in_flight.usize(),
             response_head_bytes: written.response_head_bytes.usize(),
-            breaker: BreakerSettings {
-                consecutive_failures: written.breaker.consecutive_failures.u32(),
-                failure_percent: written.breaker.failure_percent.u32(),
-                minimum_outcomes: written.breaker.minimum_outcomes.u32(),
-                window: written.breaker.window.get(),
-                open,
-                max_open,
-            },
+            breaker: self.breaker("upstreams", i, &written.breaker),
+            maintenance: self.maintenance("upstreams", i, &written.maintenance),
+        }
+    }
+
+    /// That of an item of `list`.
+    fn breaker(&mut self, list: &str, i: usize, written: &written::Breaker) -> BreakerSettings {
+        let (open, max_open) = (written.open.get(), written.max_open.get());
+        self.ordered(&at![list, i, "breaker", "open"], open, max_open, "max_open");
+        BreakerSettings {
+            consecutive_failures: written.consecutive_failures.u32(),
+            failure_percent: written.failure_percent.u32(),
+            minimum_outcomes: written.minimum_outcomes.u32(),
+            window: written.window.get(),
+            open,
+            max_open,
         }
     }
 
@@ -175,6 +185,21 @@ impl Check<'_> {
                 max_attempts: retry.max_attempts.u32(),
             },
             concurrency: written.concurrency.usize(),
+            order: match written.order {
+                written::Order::None => plan::Order::None,
+                written::Order::Block => plan::Order::Block,
+                written::Order::DlqAndContinue => plan::Order::DlqAndContinue,
+                written::Order::ParkKey => plan::Order::ParkKey,
+            },
+            compact_by_key: written.compact_by_key,
+            pacing: PacingSettings {
+                rate: written.rate.map(|rate| rate.u32()),
+                retry_percent: written.retry_budget_percent.u32(),
+                retry_floor_per_second: RETRY_FLOOR,
+                slow_start: written.slow_start.get(),
+            },
+            breaker: self.breaker("sinks", i, &written.breaker),
+            maintenance: self.maintenance("sinks", i, &written.maintenance),
         }
     }
 

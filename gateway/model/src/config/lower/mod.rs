@@ -3,6 +3,7 @@
 
 mod behind;
 mod idempotency;
+mod maintenance;
 mod routes;
 mod server;
 mod tenants;

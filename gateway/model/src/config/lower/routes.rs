@@ -9,6 +9,7 @@ use super::super::tree::{Step, at};
 use super::super::written::{self, Written};
 use super::Check;
 use super::behind::is_host;
+use crate::lane::Lane;
 use crate::plan::{self, Action, Auth, BodyFormat, Route, Sink, Upstream};
 use crate::route::{RouteConflict, Router};
 
@@ -55,7 +56,15 @@ impl Check<'_> {
             auth: self.auth(i, &written.auth, known),
             tenant,
             plugin: written.plugin.as_ref().map(|slot| slot.arc()),
-            action: Action { upstreams: self.forward(i, written, known), enqueue: self.enqueue(i, written, known) },
+            action: Action {
+                upstreams: self.forward(i, written, known),
+                enqueue: self.enqueue(i, written, known),
+                otherwise: match written.otherwise {
+                    written::Otherwise::Refuse => plan::Otherwise::Refuse,
+                    written::Otherwise::Enqueue => plan::Otherwise::Enqueue,
+                },
+                prefer: written.prefer,
+            },
             body_limit: written.body_limit.usize(),
             body_format: match written.body_format {
                 written::BodyFormat::Any => BodyFormat::Any,
@@ -70,18 +79,25 @@ impl Check<'_> {
     fn purpose(&mut self, i: usize, written: &written::Route) {
         let public = matches!(written.auth, written::Auth::Public) && written.tenant.is_none();
         let decided = written.plugin.is_some();
+        let falls_back = written.otherwise == written::Otherwise::Enqueue;
         match (&written.forward, &written.enqueue) {
             (None, None) if !decided => {
                 self.error(&at!["routes", i], "a route needs one of `forward`, `enqueue` and `plugin`");
             }
-            (Some(_), Some(_)) if !decided => {
-                self.error(&at!["routes", i, "enqueue"], "only a `plugin` can choose between `forward` and `enqueue`");
+            (Some(_), Some(_)) if !decided && !falls_back && !written.prefer => {
+                let message = "only a `plugin`, `else` or `prefer` can choose between `forward` and `enqueue`";
+                self.error(&at!["routes", i, "enqueue"], message);
             }
             (_, Some(_)) if public => {
                 let message = "an event belongs to a tenant, and a public route without `tenant` has none";
                 self.error(&at!["routes", i, "enqueue"], message);
             }
             _ => {}
+        }
+        let both = written.forward.is_some() && written.enqueue.is_some();
+        let needs_both = [("else", falls_back), ("prefer", written.prefer)];
+        for (field, _) in needs_both.into_iter().filter(|(_, on)| *on && !both) {
+            self.error(&at!["routes", i, field], "this needs both `forward` and `enqueue`");
         }
         if decided && public {
             let message = "a plugin belongs to a tenant, and a public route without `tenant` has none";
@@ -122,7 +138,13 @@ impl Check<'_> {
         let enqueue = written.enqueue.as_ref()?;
         self.some(&at!["routes", i, "enqueue", "sinks"], &enqueue.sinks, "sink");
         let sinks = self.references(&at!["routes", i, "enqueue", "sinks"], "sink", &enqueue.sinks, known.sinks);
-        Some(plan::Enqueue { sinks, event_type: enqueue.event_type.arc() })
+        let lane = match enqueue.lane {
+            written::Lane::Critical => Lane::Critical,
+            written::Lane::High => Lane::High,
+            written::Lane::Normal => Lane::Normal,
+            written::Lane::Low => Lane::Low,
+        };
+        Some(plan::Enqueue { sinks, event_type: enqueue.event_type.arc(), lane })
     }
 
     /// What a list of names refers to; each once.

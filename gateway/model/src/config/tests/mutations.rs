@@ -72,9 +72,9 @@ fn a273_every_setting_made_wrong_is_refused_where_it_stands() {
             Ok(_) if mutation.with == "0" => {}
             Ok(_) => wrong.push(format!("{what} is accepted")),
             Err(error) => {
-                let there = error.problems.iter().find(|p| p.file == "gateway.yaml" && p.line == line);
-                let named = there.is_some_and(|p| mutation.names.as_ref().is_none_or(|name| p.message.contains(name)));
-                if !named {
+                // A key too short to be recognised in its misspelling is missed as well, which is said before.
+                let mut there = error.problems.iter().filter(|p| p.file == "gateway.yaml" && p.line == line);
+                if !there.any(|p| mutation.names.as_ref().is_none_or(|name| p.message.contains(name))) {
                     wrong.push(format!("{what} is refused elsewhere:\n{error}"));
                 }
             }

@@ -267,7 +267,7 @@ fn a_route_leads_somewhere_and_a_tenant_is_known_where_one_is_needed() {
     refused(
         "auth: public, forward: {upstreams: [erp]}",
         "auth: public, tenant: acme, forward: {upstreams: [erp]}, enqueue: {sinks: [erp-orders], event_type: x}",
-        "routes[0].enqueue: only a `plugin` can choose",
+        "routes[0].enqueue: only a `plugin`, `else` or `prefer` can choose",
         "",
     );
     assert!(Memory::new(small_with("auth: public,", "auth: public, tenant: acme, plugin: orders,")).check().is_ok());

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{units::*, words::*};
+use super::Maintenance;
 use crate::plan::{Algorithm, Secret};
 
 /// Who signs tokens.
@@ -136,6 +137,9 @@ pub struct Upstream {
     /// When to stop asking it for a while.
     #[serde(default)]
     pub breaker: Breaker,
+    /// When not to ask it at all.
+    #[serde(default)]
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// HTTP version towards an upstream.
@@ -161,7 +165,7 @@ pub struct UpstreamTls {
     pub server_name: Option<String>,
 }
 
-/// When an upstream is left alone, and for how long.
+/// When a system is left alone, and for how long.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Breaker {
@@ -202,6 +206,42 @@ pub struct Sink {
     /// Deliveries in flight.
     #[serde(default)]
     pub concurrency: Count<1, 10_000, 16>,
+    /// What the deliveries of one ordering key owe each other.
+    #[serde(default)]
+    pub order: Order,
+    /// Let a newer event take the place of the undelivered older ones of its key.
+    #[serde(default)]
+    pub compact_by_key: bool,
+    /// Attempts per second, and a tenth of that at once; as many as come without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Count<1, 1_000_000, 100>>,
+    /// Retries may be at most this many percent of the attempts of a minute, or ten per second if that is more.
+    #[serde(default)]
+    pub retry_budget_percent: Count<0, 100, 20>,
+    /// Time from a tenth of `concurrency` to all of it after an outage; `0s` turns that off.
+    #[serde(default)]
+    pub slow_start: Period<0, { h(1) }, { s(60) }>,
+    /// When to stop asking it for a while.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// When not to ask it at all.
+    #[serde(default)]
+    pub maintenance: Vec<Maintenance>,
+}
+
+/// What the deliveries of one ordering key owe each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Nothing.
+    #[default]
+    None,
+    /// The first is tried until it is too old, permanent errors included; then the next has its turn.
+    Block,
+    /// A dead one lets the next go.
+    DlqAndContinue,
+    /// The next ones wait behind a dead one until an operator replays or discards it.
+    ParkKey,
 }
 
 /// An HTTP sink.

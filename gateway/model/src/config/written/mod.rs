@@ -3,11 +3,13 @@
 //! The doc comments are also the descriptions in the JSON Schema.
 
 mod behind;
+mod maintenance;
 mod routes;
 mod server;
 mod tenants;
 
 pub use behind::*;
+pub use maintenance::*;
 pub use routes::*;
 pub use server::*;
 pub use tenants::*;

@@ -43,6 +43,12 @@ pub struct Route {
     /// Keep requests durably and deliver them later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enqueue: Option<Enqueue>,
+    /// What becomes of a request that cannot be forwarded now; `enqueue` needs both `forward` and `enqueue`.
+    #[serde(default, rename = "else")]
+    pub otherwise: Otherwise,
+    /// Honour the client's `Prefer: respond-async` and `wait`; needs both `forward` and `enqueue`.
+    #[serde(default)]
+    pub prefer: bool,
     /// Retry a request that changes something too, when the connection broke before any answer came.
     #[serde(default)]
     pub retry_unsafe: bool,
@@ -184,4 +190,33 @@ pub struct Enqueue {
     pub sinks: Vec<String>,
     /// CloudEvents `type` of the event, unless a plugin gives another.
     pub event_type: Label,
+    /// How urgent its events are.
+    #[serde(default)]
+    pub lane: Lane,
+}
+
+/// How urgent an event is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// What the business stops without; a share of each sink's slots is kept free for it.
+    Critical,
+    /// Sooner than usual.
+    High,
+    /// As usual.
+    #[default]
+    Normal,
+    /// What can wait, such as an import.
+    Low,
+}
+
+/// What becomes of a request that cannot be forwarded now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is enqueued.
+    Enqueue,
 }
