@@ -17,6 +17,9 @@ use hyper_util::rt::TokioIo;
 use sluis_ledger::{Ledger, Observer, Options};
 use sluis_model::event::{DeliveryState, EventSink, NewEvent};
 use sluis_model::lane::Lane;
+use sluis_model::breaker::BreakerSettings;
+use sluis_model::maintenance::Calendar;
+use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
 use tokio::net::TcpListener;
@@ -101,6 +104,18 @@ async fn sink(concurrency: usize) -> plan::Sink {
             max_attempts: 200,
         },
         concurrency,
+        order: plan::Order::None,
+        compact_by_key: false,
+        pacing: PacingSettings { rate: None, retry_percent: 20, retry_floor_per_second: 10, slow_start: Duration::ZERO },
+        breaker: BreakerSettings {
+            consecutive_failures: 5,
+            failure_percent: 50,
+            minimum_outcomes: 20,
+            window: Duration::from_secs(10),
+            open: Duration::from_secs(10),
+            max_open: Duration::from_secs(60),
+        },
+        maintenance: Calendar::default(),
     }
 }
 

@@ -107,7 +107,7 @@ impl HoldReason {
 }
 
 /// How the names of actors who are people begin.
-pub(crate) const OPERATOR: &str = "operator:";
+pub const OPERATOR: &str = "operator:";
 
 impl Room {
     pub fn new(max_bytes: u64) -> Room {

@@ -293,7 +293,7 @@ impl Schedule {
             None => queue.tenants.remove(tenant),
         };
         match before {
-            Some(Waiting { count, place: Place::At(place) }) => {
+            Some(Waiting { count, place: Place::At(place), .. }) => {
                 queue.rotation.remove(&place);
                 queue.eligible = queue.eligible.saturating_sub(count);
             }
@@ -303,7 +303,7 @@ impl Schedule {
             None => {}
         }
         match after {
-            Some(Waiting { count, place: Place::At(place) }) => {
+            Some(Waiting { count, place: Place::At(place), .. }) => {
                 queue.rotation.insert(place, tenant.clone());
                 queue.eligible = queue.eligible.saturating_add(count);
             }

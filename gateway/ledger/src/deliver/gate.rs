@@ -1,7 +1,7 @@
 //! Whether a sink may be asked now, and for how many deliveries: operators' pauses, maintenance, its breaker, its rate and
 //! its recovery. What stands in the way here holds deliveries and costs them no attempt.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sluis_model::breaker::{Breaker, Outcome, Pass, State, Transition};
@@ -29,7 +29,15 @@ pub(super) enum Opening {
 pub(super) struct Gate {
     breaker: Arc<Breaker>,
     calendar: Calendar,
-    pacing: Mutex<Pacing>,
+    pace: Mutex<Pace>,
+}
+
+struct Pace {
+    pacing: Pacing,
+    /// The last retry that was put off past the budget goes at this time.
+    last_retry: u64,
+    /// Between two of those, milliseconds.
+    retry_gap: u64,
 }
 
 impl Gate {
@@ -37,13 +45,17 @@ impl Gate {
         Gate {
             breaker: Arc::new(Breaker::new(plan.breaker)),
             calendar: plan.maintenance.clone(),
-            pacing: Mutex::new(Pacing::new(plan.pacing)),
+            pace: Mutex::new(Pace {
+                pacing: Pacing::new(plan.pacing),
+                last_retry: 0,
+                retry_gap: 1000_u64.div_ceil(u64::from(plan.pacing.retry_floor_per_second.max(1))),
+            }),
         }
     }
 
     /// Attempts that the sink may have in flight now.
     pub fn concurrency(&self, full: usize, now: u64) -> usize {
-        self.pacing().concurrency(full, now)
+        self.pace().pacing.concurrency(full, now)
     }
 
     /// Asks for up to `wanted` attempts.
@@ -54,7 +66,7 @@ impl Gate {
         if let Some(end) = self.calendar.open_until(now) {
             return Opening::Shut(Some(end));
         }
-        let (granted, next) = self.pacing().take(wanted, now);
+        let (granted, next) = self.pace().pacing.take(wanted, now);
         if granted == 0 {
             return Opening::Shut(next);
         }
@@ -79,16 +91,32 @@ impl Gate {
         };
         let change = self.breaker.record(pass, outcome, nanos(now));
         if change == Some(Transition(State::Closed)) {
-            self.pacing().recovered(now);
+            self.pace().pacing.recovered(now);
         }
         change
     }
 
-    /// When a retry that is due at `due` may go, within the budget of retries.
+    /// Counts an attempt that begins, unless it is a retry: those were counted when they were put off.
+    pub fn begins(&self, attempt: u32, now: u64) {
+        if attempt == 1 {
+            self.pace().pacing.first_attempt(now);
+        }
+    }
+
+    /// Attempts that were asked for and not begun.
+    pub fn give_back(&self, unused: usize) {
+        self.pace().pacing.give_back(unused);
+    }
+
+    /// When a retry that is due at `due` may go, within the budget of retries; past it they go one after the other.
     pub fn retry_at(&self, due: u64, now: u64) -> u64 {
-        match self.pacing().retry_at(now) {
+        let mut pace = self.pace();
+        match pace.pacing.retry_at(now) {
             Ok(()) => due,
-            Err(not_before) => due.max(not_before),
+            Err(not_before) => {
+                pace.last_retry = not_before.max(pace.last_retry + pace.retry_gap);
+                due.max(pace.last_retry)
+            }
         }
     }
 
@@ -99,8 +127,8 @@ impl Gate {
         [(BREAKER, open), (MAINTENANCE, until)]
     }
 
-    fn pacing(&self) -> std::sync::MutexGuard<'_, Pacing> {
-        self.pacing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

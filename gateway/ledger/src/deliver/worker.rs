@@ -185,10 +185,12 @@ impl Worker {
                 // One that somebody else moved in between is not ours to send.
                 let Some(attempt) = leased.get(&id) else { continue };
                 delivery.attempt = *attempt;
+                target.gate.begins(delivery.attempt, now);
                 let pass = passes.pop();
                 self.begin(target, id, delivery, pass);
             }
         }
+        target.gate.give_back(passes.len());
         Some(Stock::Unknown)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluis_ledger::EventStatus;
-use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::event::{EventSink, DeliveryState, EventState};
 use sluis_model::plan;
 
 use crate::support::{ErpSink, NEW_YEAR, RETRY, Running, Say, event};
@@ -130,7 +130,7 @@ async fn age_ends_the_retries_and_attempts_are_the_safety_net() {
     };
     let running = Running::start(dir.path(), [plan, few]);
     let mut both = event("{}");
-    both.sinks.push("few".into());
+    both.sinks.push(EventSink::unordered("few"));
     let id = running.accept(both).await;
     for second in 1..=10 {
         running
@@ -159,7 +159,7 @@ async fn each_sink_of_an_event_lives_its_own_life() {
     erp.say([Say::Status(404)]);
     let running = Running::start(dir.path(), [erp.plan(), plan::Sink { name: "crm".into(), ..crm.plan() }]);
     let mut both = event("{}");
-    both.sinks = vec!["erp".into(), "crm".into(), "erp".into()];
+    both.sinks = ["erp", "crm", "erp"].map(EventSink::unordered).to_vec();
     let id = running.accept(both).await;
     let status = running.until(id, EventState::PartiallyFailed).await;
     assert_eq!(

@@ -17,6 +17,9 @@ use sluis_ledger::clock::{Clock, ManualClock};
 use sluis_ledger::{EventStatus, Ledger, Options};
 use sluis_model::event::{DeliveryState, EventSink, EventState, NewEvent};
 use sluis_model::lane::Lane;
+use sluis_model::breaker::BreakerSettings;
+use sluis_model::maintenance::Calendar;
+use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
 use tokio::net::TcpListener;
@@ -44,6 +47,20 @@ pub const RETRY: RetrySettings = RetrySettings {
     max: Duration::from_secs(900),
     max_age: Duration::from_secs(86_400),
     max_attempts: 200,
+};
+
+/// As much at once as there is.
+pub const UNPACED: PacingSettings =
+    PacingSettings { rate: None, retry_percent: 100, retry_floor_per_second: 10_000, slow_start: Duration::ZERO };
+
+/// A breaker that stays closed.
+pub const NO_BREAKER: BreakerSettings = BreakerSettings {
+    consecutive_failures: 0,
+    failure_percent: 0,
+    minimum_outcomes: 1,
+    window: Duration::from_secs(10),
+    open: Duration::from_secs(10),
+    max_open: Duration::from_secs(60),
 };
 
 /// An event of acme for the sink `erp`.
@@ -156,6 +173,11 @@ impl ErpSink {
             plugin: None,
             retry: RETRY,
             concurrency: 8,
+            order: plan::Order::None,
+            compact_by_key: false,
+            pacing: UNPACED,
+            breaker: NO_BREAKER,
+            maintenance: Calendar::default(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sluis_model::event::NewEvent;
+use sluis_model::event::{EventSink, NewEvent};
+use sluis_model::lane::Lane;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -46,7 +47,7 @@ impl Image {
                 traceparent: None,
                 accepted_at: n as u64,
             };
-            let answer = store.accept(event.clone(), event_bytes(&event), u64::MAX).unwrap();
+            let answer = store.accept(event.clone(), None, event_bytes(&event), u64::MAX).unwrap();
             runtime.block_on(answer).unwrap().unwrap();
             acknowledged.push(log.metadata().unwrap().len());
             events.push(event);
@@ -74,6 +75,7 @@ impl Image {
     fn survivors(&self, database: &[u8], log: &[u8]) -> Option<Vec<Uuid>> {
         let dir = Image::write(database, log);
         let store = open(dir.path(), 1_000, i32::MAX).ok()?;
+        let picks = vec![(Lane::Normal, "acme".into(), EVENTS * 2)];
         let due = self.runtime.block_on(store.due(&"erp".into(), u64::MAX / 4, picks, usize::MAX)).ok()?;
         let known: HashMap<Uuid, &NewEvent> = self.events.iter().map(|event| (event.id, event)).collect();
         for (_, delivery) in &due.deliveries {
