@@ -99,7 +99,10 @@ async fn the_backlog_as_a_whole_is_bounded_and_delivery_makes_room() {
     for id in ids {
         running.until(id, EventState::Completed).await;
     }
-    assert_eq!(running.ledger.backlog().bytes, 0);
+    // The numbers follow the commit that a reader may see already.
+    while running.ledger.backlog().bytes > 0 {
+        tokio::task::yield_now().await;
+    }
     running.accept(event(&"x".repeat(1000))).await;
     running.stop().await;
 }
