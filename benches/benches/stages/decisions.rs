@@ -10,14 +10,26 @@ use http::Method;
 use sluis_edge::clock::Clock;
 use sluis_model::breaker::{Breaker, BreakerSettings, Outcome};
 use sluis_model::hook::{Decision, EnqueueDecision, check_decision};
+use sluis_model::lane::Lane;
 use sluis_model::limits::{Permits, Rate};
-use sluis_model::plan::{Action, Auth, BodyFormat, Enqueue, HttpSink, Route, Sink, SinkKind};
+use sluis_model::maintenance::Calendar;
+use sluis_model::pacing::PacingSettings;
+use sluis_model::plan::{Action, Auth, BodyFormat, Enqueue, HttpSink, Order, Otherwise, Route, Sink, SinkKind};
 use sluis_model::retry::RetrySettings;
 use sluis_model::route::Router;
 use sluis_model::target;
 
 /// Paths asked for in turn, so that not one route alone is warm.
 const ASKED: usize = 1_024;
+
+const BREAKER: BreakerSettings = BreakerSettings {
+    consecutive_failures: 5,
+    failure_percent: 50,
+    minimum_outcomes: 20,
+    window: Duration::from_secs(10),
+    open: Duration::from_secs(10),
+    max_open: Duration::from_secs(60),
+};
 
 pub fn bench(criterion: &mut Criterion) {
     router(criterion);
@@ -61,14 +73,7 @@ fn limits(criterion: &mut Criterion) {
     let clock = Clock::start();
     let rate = Rate::new(1_000_000_000, 1_000_000_000);
     let [tenant, process, upstream] = [256, 10_000, 1_024].map(|limit| Arc::new(Permits::new(limit)));
-    let breaker = Arc::new(Breaker::new(BreakerSettings {
-        consecutive_failures: 5,
-        failure_percent: 50,
-        minimum_outcomes: 20,
-        window: Duration::from_secs(10),
-        open: Duration::from_secs(10),
-        max_open: Duration::from_secs(60),
-    }));
+    let breaker = Arc::new(Breaker::new(BREAKER));
     criterion.bench_function("limits/rate+permits+breaker", |b| {
         b.iter(|| {
             let now = clock.now();
@@ -111,7 +116,13 @@ fn route(n: usize) -> Route {
         plugin: None,
         action: Action {
             upstreams: Vec::new(),
-            enqueue: Some(Enqueue { sinks: vec![Arc::new(sink())], event_type: "erp.order".into() }),
+            enqueue: Some(Enqueue {
+                sinks: vec![Arc::new(sink())],
+                event_type: "erp.order".into(),
+                lane: Lane::Normal,
+            }),
+            otherwise: Otherwise::Refuse,
+            prefer: false,
         },
         body_limit: 1 << 20,
         body_format: BodyFormat::Any,
@@ -139,5 +150,15 @@ fn sink() -> Sink {
             max_attempts: 1_000,
         },
         concurrency: 16,
+        order: Order::None,
+        compact_by_key: false,
+        pacing: PacingSettings {
+            rate: None,
+            retry_percent: 20,
+            retry_floor_per_second: 10,
+            slow_start: Duration::ZERO,
+        },
+        breaker: BREAKER,
+        maintenance: Calendar::default(),
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use sluis_bench::{Latencies, ORDER, latencies};
 use sluis_ledger::{Ledger, Observer, Options};
-use sluis_model::event::NewEvent;
+use sluis_model::event::{EventSink, NewEvent};
+use sluis_model::lane::Lane;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -72,7 +73,10 @@ fn event() -> NewEvent {
         key: None,
         content_type: "application/json".into(),
         body: ORDER.into(),
-        sinks: vec!["erp".into()],
+        sinks: vec![EventSink::unordered("erp")],
+        lane: Lane::Normal,
+        causation_id: None,
+        attributes: Vec::new(),
         correlation_id: "0123456789abcdef0123456789abcdef".into(),
         traceparent: Some("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into()),
         accepted_at: now.as_millis() as u64,

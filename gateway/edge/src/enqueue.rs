@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use serde::Serialize;
-use sluis_ledger::{AcceptError, ReadError};
+use sluis_ledger::{AcceptError, ClaimFault, ReadError};
 use sluis_model::event::NewEvent;
+use sluis_model::lane::Lane;
 use sluis_model::plan::{Auth, Sink};
 use sluis_model::refusal::{Refusal, TokenFault};
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub struct Enqueue<'a> {
     pub body: Bytes,
     /// Where to.
     pub sinks: &'a [Arc<Sink>],
+    /// How urgent it is.
+    pub lane: Lane,
     /// Of the request.
     pub correlation_id: Arc<str>,
     /// Of the request.
@@ -65,7 +68,10 @@ pub async fn enqueue(app: &App, enqueue: Enqueue<'_>) -> Result<(ResponseHeader,
         key: enqueue.key,
         content_type: enqueue.content_type,
         body: enqueue.body,
-        sinks: enqueue.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        sinks: enqueue.sinks.iter().map(|sink| sink.of_event()).collect(),
+        lane: enqueue.lane,
+        causation_id: None,
+        attributes: Vec::new(),
         correlation_id: enqueue.correlation_id.clone(),
         traceparent: Some(enqueue.traceparent),
         accepted_at: Clock::unix_millis(),
@@ -140,6 +146,9 @@ fn refusal(error: &AcceptError) -> Refusal {
     match error {
         AcceptError::TenantFull => Refusal::TenantQueueFull,
         AcceptError::Full => Refusal::QueueFull,
+        AcceptError::Claim(ClaimFault::Full) => Refusal::IdempotencyFull,
+        AcceptError::Claim(ClaimFault::Taken) => Refusal::IdempotencyInProgress,
+        AcceptError::Claim(ClaimFault::Unavailable) => Refusal::QueueStorageFault,
         AcceptError::Storage | AcceptError::Closed | AcceptError::Duplicate => Refusal::QueueStorageFault,
     }
 }

@@ -13,6 +13,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use sluis_model::hook::{CheckedDecision, CheckedEnqueue, RequestView};
+use sluis_model::lane::Lane;
 use sluis_model::plan::{BodyFormat, OnError, ServerLimits};
 use sluis_model::refusal::{Blame, Refusal};
 
@@ -362,6 +363,7 @@ async fn keep(
         content_type: enqueue.content_type.unwrap_or_else(|| content_type(session)),
         body,
         sinks: &enqueue.sinks,
+        lane: request.admitted.route.route.action.enqueue.as_ref().map_or(Lane::Normal, |action| action.lane),
         correlation_id: record.correlation_id.clone(),
         traceparent: record.traceparent.clone(),
     };

@@ -15,9 +15,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluis_ledger::{Ledger, Observer, Options};
+use sluis_model::breaker::BreakerSettings;
 use sluis_model::event::{DeliveryState, EventSink, NewEvent};
 use sluis_model::lane::Lane;
-use sluis_model::breaker::BreakerSettings;
 use sluis_model::maintenance::Calendar;
 use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
@@ -106,7 +106,12 @@ async fn sink(concurrency: usize) -> plan::Sink {
         concurrency,
         order: plan::Order::None,
         compact_by_key: false,
-        pacing: PacingSettings { rate: None, retry_percent: 20, retry_floor_per_second: 10, slow_start: Duration::ZERO },
+        pacing: PacingSettings {
+            rate: None,
+            retry_percent: 20,
+            retry_floor_per_second: 10,
+            slow_start: Duration::ZERO,
+        },
         breaker: BreakerSettings {
             consecutive_failures: 5,
             failure_percent: 50,

@@ -112,7 +112,15 @@ impl Ledger {
             },
         )?;
         let Options { observer, event_hook, clock, accept_timeout, .. } = options;
-        Ok(Ledger { store, clock, observer, event_hook, settings: settings.clone(), in_use: InUse::new(), accept_timeout })
+        Ok(Ledger {
+            store,
+            clock,
+            observer,
+            event_hook,
+            settings: settings.clone(),
+            in_use: InUse::new(),
+            accept_timeout,
+        })
     }
 
     /// Whether an event of this tenant could be accepted now: a cheap look at counters, worth taking before a body is

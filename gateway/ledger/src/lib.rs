@@ -32,7 +32,7 @@ pub use error::{AcceptError, OpenError, OperateError, ReadError, RegistryError};
 pub use ledger::{Health, Ledger, Options};
 pub use observer::{NoObserver, Observer};
 pub use operate::{
-    By, Cursor, Filter, Listed, NewBody, OPERATOR, Operated, OperateEntry, Operation, Page, SinkHold, Subject,
+    By, Cursor, Filter, Listed, NewBody, OPERATOR, OperateEntry, Operated, Operation, Page, SinkHold, Subject,
 };
 pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};

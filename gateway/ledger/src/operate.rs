@@ -240,7 +240,8 @@ impl Ledger {
     pub fn sink_holds(&self, sink: &str) -> Vec<SinkHold> {
         let holds = self.store.shared.room.holds();
         let told = holds.get(sink).into_iter().flatten();
-        told.map(|hold| SinkHold { since: hold.since, actor: hold.actor.clone(), reason: hold.reason.clone() }).collect()
+        told.map(|hold| SinkHold { since: hold.since, actor: hold.actor.clone(), reason: hold.reason.clone() })
+            .collect()
     }
 
     /// Carries an order out.

@@ -308,6 +308,14 @@ pub enum Order {
     ParkKey,
 }
 
+impl Sink {
+    /// The sink as an event has it.
+    pub fn of_event(&self) -> crate::event::EventSink {
+        let in_order = self.order != Order::None || self.compact_by_key;
+        crate::event::EventSink { name: self.name.clone(), in_order, compacts: self.compact_by_key }
+    }
+}
+
 /// The kinds of sink, a closed set.
 #[derive(Debug, Clone)]
 pub enum SinkKind {

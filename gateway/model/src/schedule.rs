@@ -144,7 +144,11 @@ impl Schedule {
     /// How many deliveries wait, by lane and tenant.
     pub fn waiting_counts(&self) -> BTreeMap<(Lane, Arc<str>), u64> {
         let of = |(lane, queue): (Lane, &Queue)| {
-            queue.tenants.iter().map(move |(tenant, waiting)| ((lane, tenant.clone()), waiting.count)).collect::<Vec<_>>()
+            queue
+                .tenants
+                .iter()
+                .map(move |(tenant, waiting)| ((lane, tenant.clone()), waiting.count))
+                .collect::<Vec<_>>()
         };
         Lane::ALL.into_iter().zip(&self.queues).flat_map(of).collect()
     }

@@ -32,8 +32,10 @@ impl<'c> BrowseQueries<'c> {
             dead: sql(&format!("{listed} INDEXED BY deliveries_dead WHERE state = 6 AND {after}"))?,
             head: sql("SELECT id, type, route, key, accepted_at, correlation_id FROM events WHERE seq = ?1")?,
             failure: sql("SELECT kind, class, status, message, attempt, at FROM failures WHERE event = ?1 AND n = ?2")?,
-            event: sql("SELECT tenant, route, type, key, content_type, correlation_id, traceparent, accepted_at, lane,
-                causation, attributes, body FROM events WHERE id = ?1")?,
+            event: sql(
+                "SELECT tenant, route, type, key, content_type, correlation_id, traceparent, accepted_at, lane,
+                causation, attributes, body FROM events WHERE id = ?1",
+            )?,
             audit: sql("SELECT seq, at, tenant, actor, action, event, sink, reason FROM event_audit
                 WHERE seq < ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY seq DESC LIMIT ?3")?,
         })

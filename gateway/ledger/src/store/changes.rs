@@ -472,8 +472,10 @@ impl<'c> Statements<'c> {
             insert_event: sql("INSERT INTO events (seq, id, tenant, route, type, key, content_type, correlation_id,
                 traceparent, accepted_at, bytes, digest, body, lane, causation, attributes)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
-            insert_delivery: sql("INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
-                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10)")?,
+            insert_delivery: sql(
+                "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
+                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10)",
+            )?,
             select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
                 WHERE event = ?1 AND n = ?2")?,
             update_delivery: sql("UPDATE deliveries SET state = ?3, due = ?4, attempts = ?5, steps = ?6,

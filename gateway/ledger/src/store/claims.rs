@@ -100,7 +100,17 @@ impl<'c> ClaimTables<'c> {
                 let (state, none) = (ClaimState::InFlight as u8, None::<i64>);
                 let (at, expires_at) = (at.cast_signed(), expires_at.cast_signed());
                 self.put.execute(rusqlite::params![
-                    tenant, route, key, fingerprint, state, none, none, none, none, at, expires_at
+                    tenant,
+                    route,
+                    key,
+                    fingerprint,
+                    state,
+                    none,
+                    none,
+                    none,
+                    none,
+                    at,
+                    expires_at
                 ])?;
             }
             ClaimChange::Complete { answer, expires_at } => {

@@ -41,7 +41,7 @@ use crate::claims::{ClaimFault, Found, NewClaim, Place};
 use crate::clock::Clock;
 use crate::error::{AcceptError, OpenError, OperateError, ReadError, RegistryError, WorkError};
 use crate::observer::Observer;
-use crate::operate::{Cursor, Filter, Operated, OperateEntry, Page};
+use crate::operate::{Cursor, Filter, OperateEntry, Operated, Page};
 use crate::registry::{AuditEntry, PluginId, PluginVersion};
 use crate::status::EventStatus;
 use files::Home;

@@ -81,11 +81,8 @@ impl Changes<'_> {
             }
             _ => {
                 // Whoever paused it: a sink that is resumed runs.
-                let actors: Vec<String> = self
-                    .operating
-                    .pauses
-                    .query_map((sink,), |row| row.get(0))?
-                    .collect::<rusqlite::Result<_>>()?;
+                let actors: Vec<String> =
+                    self.operating.pauses.query_map((sink,), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
                 for actor in actors.iter().filter(|actor| actor.starts_with(OPERATOR)) {
                     self.release_sink(sink, edit.at, actor)?;
                 }
@@ -110,7 +107,8 @@ impl Changes<'_> {
             return Ok(Err(OperateError::NotFound));
         }
         let rows = self.delivery_rows(event)?;
-        let chosen: Vec<&(i64, Row)> = rows.iter().filter(|(_, row)| sink.is_none_or(|sink| sink == row.sink)).collect();
+        let chosen: Vec<&(i64, Row)> =
+            rows.iter().filter(|(_, row)| sink.is_none_or(|sink| sink == row.sink)).collect();
         if chosen.is_empty() {
             return Ok(Err(OperateError::NotFound));
         }

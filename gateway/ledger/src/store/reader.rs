@@ -290,15 +290,19 @@ impl<'c> Reader<'c> {
         let mut bytes = 0;
         for (lane, tenant, slots) in picks {
             let mut found = 0;
-            let mut rows =
-                self.due.query((sink, *lane as u8, tenant, now.cast_signed(), i64::try_from(*slots).unwrap_or(i64::MAX)))?;
+            let mut rows = self.due.query((
+                sink,
+                *lane as u8,
+                tenant,
+                now.cast_signed(),
+                i64::try_from(*slots).unwrap_or(i64::MAX),
+            ))?;
             while let Some(row) = rows.next()? {
                 let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
                 let delivery = due_row(row, sink, *lane, tenant)?;
                 (found, bytes) = (found + 1, bytes + delivery.body.len());
                 let stored: [u8; 32] = row.get(12)?;
-                let list =
-                    if stored == delivery_digest(&delivery) { &mut due.deliveries } else { &mut due.damaged };
+                let list = if stored == delivery_digest(&delivery) { &mut due.deliveries } else { &mut due.damaged };
                 list.push((id, delivery));
                 if bytes >= max_bytes {
                     return Ok(due);

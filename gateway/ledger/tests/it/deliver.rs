@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluis_ledger::EventStatus;
-use sluis_model::event::{EventSink, DeliveryState, EventState};
+use sluis_model::event::{DeliveryState, EventSink, EventState};
 use sluis_model::plan;
 
 use crate::support::{ErpSink, NEW_YEAR, RETRY, Running, Say, event};

@@ -228,7 +228,9 @@ impl Pair {
     fn line(&self, id: DeliveryId, sink: &str) -> Vec<DeliveryId> {
         let event = &self.event(id.event).event;
         let mut line = Vec::new();
-        for other in self.events.iter().filter(|other| (&other.event.tenant, &other.event.key) == (&event.tenant, &event.key)) {
+        for other in
+            self.events.iter().filter(|other| (&other.event.tenant, &other.event.key) == (&event.tenant, &event.key))
+        {
             let standing = other.deliveries.iter().filter(|(_, d)| d.in_line && d.sink == sink);
             line.extend(standing.map(|(n, _)| DeliveryId { event: other.seq, n: *n }));
         }
@@ -360,13 +362,8 @@ impl Pair {
         assert_eq!(purged, gone.len());
         for seq in gone {
             // Those that parked their keys leave their lines.
-            let standing: Vec<(i64, &'static str)> = self
-                .event(seq)
-                .deliveries
-                .iter()
-                .filter(|(_, d)| d.in_line)
-                .map(|(n, d)| (*n, d.sink))
-                .collect();
+            let standing: Vec<(i64, &'static str)> =
+                self.event(seq).deliveries.iter().filter(|(_, d)| d.in_line).map(|(n, d)| (*n, d.sink)).collect();
             for d in self.events.iter_mut().find(|event| event.seq == seq).unwrap().deliveries.values_mut() {
                 d.in_line = false;
             }
@@ -406,7 +403,8 @@ impl Pair {
     fn compare(&self) {
         let conn = Connection::open(self.dir.path().join("ledger.db")).unwrap();
         let mut found = BTreeMap::new();
-        let mut statement = conn.prepare("SELECT event, n, sink, state, due, attempts, steps, lane, line FROM deliveries").unwrap();
+        let mut statement =
+            conn.prepare("SELECT event, n, sink, state, due, attempts, steps, lane, line FROM deliveries").unwrap();
         let mut rows = statement.query(()).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let sink: String = row.get(2).unwrap();
