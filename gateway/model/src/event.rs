@@ -136,6 +136,8 @@ pub enum Input {
     Retry,
     /// The attempt's end is unknown: the process that held the lease is gone.
     Interrupt,
+    /// The attempt was not begun after all: nothing was asked of the sink.
+    Return,
     /// No further attempt: the failure is permanent, or age or attempts are used up.
     GiveUp,
     /// Something that is not the delivery's fault stands in the way.
@@ -156,11 +158,12 @@ pub enum Input {
 
 impl Input {
     /// Every input.
-    pub const ALL: [Input; 12] = [
+    pub const ALL: [Input; 13] = [
         Input::Lease,
         Input::Confirm,
         Input::Retry,
         Input::Interrupt,
+        Input::Return,
         Input::GiveUp,
         Input::Hold,
         Input::Release,
@@ -195,7 +198,7 @@ pub fn next(state: DeliveryState, input: Input) -> Result<DeliveryState, Illegal
         (Ready | RetryWait, Input::Lease) => Ok(Leased),
         (Leased, Input::Confirm) => Ok(Delivered),
         (Leased, Input::Retry) => Ok(RetryWait),
-        (Leased, Input::Interrupt) => Ok(Ready),
+        (Leased, Input::Interrupt | Input::Return) => Ok(Ready),
         (Ready | Leased | RetryWait | Held | Blocked, Input::GiveUp) => Ok(Dead),
         (Ready | Leased | RetryWait, Input::Hold) => Ok(Held),
         (Held, Input::Release) => Ok(Ready),

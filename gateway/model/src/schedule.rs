@@ -45,6 +45,11 @@ impl Slots {
         Slots { free, common: unreserved.saturating_sub(others).min(free) }
     }
 
+    /// So many that anyone may have, and so many more for critical deliveries.
+    pub fn shared(common: usize, critical: usize) -> Self {
+        Slots { free: common.saturating_add(critical), common }
+    }
+
     /// No more than `most`, such as a rate allows: that is shared by all, and has no reserve.
     pub fn at_most(self, most: usize) -> Self {
         Slots { free: self.free.min(most), common: self.common.min(most) }
@@ -53,6 +58,11 @@ impl Slots {
     /// All of them, whoever may have them.
     pub fn free(self) -> usize {
         self.free
+    }
+
+    /// Those that anyone may have.
+    pub fn common(self) -> usize {
+        self.common
     }
 
     fn of(self, lane: Lane) -> usize {
@@ -158,9 +168,9 @@ impl Schedule {
         self.arrivals
     }
 
-    /// Whether there is anything to pick, given slots for it.
-    pub fn has_eligible(&self, now: u64) -> bool {
-        self.queues.iter().any(|queue| queue.eligible > 0) || self.next_due().is_some_and(|until| until <= now)
+    /// Whether a critical delivery can be picked now, or something whose time has come.
+    pub fn is_urgent(&self, now: u64) -> bool {
+        self.queues[Lane::Critical as usize].eligible > 0 || self.next_due().is_some_and(|until| until <= now)
     }
 
     /// Which tenants get how many of the free slots: as many in all as there are, or as eligible deliveries wait. The

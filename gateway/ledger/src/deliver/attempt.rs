@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     pub id: DeliveryId,
     pub delivery: Delivery,
     /// Leave of the sink's breaker.
-    pub pass: Option<Pass>,
+    pub pass: Pass,
     pub slot: Slot,
 }
 
@@ -47,8 +47,7 @@ impl Attempt {
         };
         ledger.observer.attempt(&delivery.sink, class, took);
         let now = ledger.clock.now();
-        let changed = pass.and_then(|pass| target.gate.learn(pass, class, now));
-        if let Some(transition) = changed {
+        if let Some(transition) = target.gate.learn(pass, class, now) {
             tracing::info!(sink = %delivery.sink, state = transition.label(), "the sink's breaker changed");
             ledger.store.shared.bell(&delivery.sink).notify_one();
         }
@@ -162,7 +161,7 @@ fn jitter() -> f64 {
 }
 
 /// Until it is recorded: the sink's answer is not asked for twice because our disk is full.
-async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkError> {
+pub(super) async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkError> {
     loop {
         match ledger.store.record(change.clone()).await {
             Err(WorkError::Busy) => tokio::time::sleep(RECORD_PAUSE).await,

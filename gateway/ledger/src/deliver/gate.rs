@@ -58,14 +58,25 @@ impl Gate {
         self.pace().pacing.concurrency(full, now)
     }
 
-    /// Asks for up to `wanted` attempts.
-    pub fn ask(&self, ledger: &Ledger, sink: &str, wanted: usize, now: u64) -> Opening {
+    /// Whether the sink may not be asked at all, and until when; none of that where the bell says so.
+    pub fn shut(&self, ledger: &Ledger, sink: &str, now: u64) -> Option<Option<u64>> {
         if ledger.store.shared.room.is_paused(sink) {
-            return Opening::Shut(None);
+            return Some(None);
         }
         if let Some(end) = self.calendar.open_until(now) {
-            return Opening::Shut(Some(end));
+            return Some(Some(end));
         }
+        // A pass that is dropped has taught the breaker nothing.
+        self.breaker.admit(nanos(now)).err().map(|wait| Some(after(now, wait)))
+    }
+
+    /// Whether the breaker lets everything through.
+    pub fn is_closed(&self, now: u64) -> bool {
+        self.breaker.state(nanos(now)) == State::Closed
+    }
+
+    /// Asks for up to `wanted` attempts.
+    pub fn ask(&self, wanted: usize, now: u64) -> Opening {
         let (granted, next) = self.pace().pacing.take(wanted, now);
         if granted == 0 {
             return Opening::Shut(next);
@@ -78,6 +89,7 @@ impl Gate {
                 Err(_) => break,
             }
         }
+        self.pace().pacing.give_back(granted - passes.len());
         Opening::For(passes)
     }
 
@@ -101,11 +113,6 @@ impl Gate {
         if attempt == 1 {
             self.pace().pacing.first_attempt(now);
         }
-    }
-
-    /// Attempts that were asked for and not begun.
-    pub fn give_back(&self, unused: usize) {
-        self.pace().pacing.give_back(unused);
     }
 
     /// When a retry that is due at `due` may go, within the budget of retries; past it they go one after the other.

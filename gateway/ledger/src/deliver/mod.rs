@@ -1,8 +1,10 @@
 //! Delivery: one worker per sink of the plan, and somebody who starts and stops them as the plan changes.
 
+mod ahead;
 mod attempt;
 mod gate;
 mod hook;
+mod refill;
 mod worker;
 
 use std::collections::HashMap;

@@ -1,28 +1,31 @@
 //! The worker of one sink: takes what is due, as many as the sink may have in flight, and sends an attempt for each.
 
-use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sluis_model::breaker::Pass;
 use sluis_model::lane::Lane;
 use sluis_model::plan;
 use sluis_model::schedule::Slots;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::attempt::{self, Attempt};
+use super::ahead::{Ahead, Leased};
+use super::attempt::Attempt;
 use super::down;
 use super::gate::{Gate, Opening};
+use super::refill::{Refilled, Stock, refill};
+use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::sink::{Delivery, Sink};
-use crate::store::DeliveryId;
+use crate::sink::Sink;
 
 /// Deliveries leased in one transaction.
 const LEASE_BATCH: usize = 512;
 /// Bytes of bodies that one sink may have in flight; a larger body goes alone.
 const BODY_BYTES: usize = 64 << 20;
+/// A sink that may not be asked for longer than this, in milliseconds, gets back what was leased for it.
+const PATIENCE: u64 = 1_000;
 /// After the ledger could not be read or written.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -55,6 +58,11 @@ impl InFlight {
         if lane == Lane::Critical { &self.critical } else { &self.others }
     }
 
+    /// Of the critical lane, and of the others.
+    fn counts(&self) -> (usize, usize) {
+        (self.critical.load(Ordering::Relaxed), self.others.load(Ordering::Relaxed))
+    }
+
     fn take(self: &Arc<Self>, lane: Lane, bytes: usize) -> Slot {
         self.of(lane).fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -79,15 +87,11 @@ pub(super) struct Worker {
     shutdown: watch::Receiver<bool>,
     in_flight: Arc<InFlight>,
     attempts: JoinSet<()>,
+    ahead: Ahead,
 }
 
-/// What there is to take.
-enum Stock {
-    /// Perhaps something.
-    Unknown,
-    /// Nothing before this time, unless the bell rings.
-    NothingUntil(Option<u64>),
-}
+/// A look for more that is under way.
+type Looking = Pin<Box<dyn Future<Output = Option<Refilled>> + Send>>;
 
 impl Worker {
     pub fn new(
@@ -97,107 +101,118 @@ impl Worker {
         bell: Arc<Notify>,
         shutdown: watch::Receiver<bool>,
     ) -> Worker {
-        let (in_flight, attempts) = (Arc::default(), JoinSet::new());
-        Worker { ledger, name, target, bell, shutdown, in_flight, attempts }
+        let (in_flight, attempts, ahead) = (Arc::default(), JoinSet::new(), Ahead::default());
+        Worker { ledger, name, target, bell, shutdown, in_flight, attempts, ahead }
     }
 
     /// Until the shutdown, or until the sink leaves the plan; then waits for the attempts under way.
     pub async fn run(mut self) {
         let clock = self.ledger.clock.clone();
         let mut stock = Stock::Unknown;
+        let mut looking: Option<Looking> = None;
+        // The bell rang while somebody was looking, who may have looked too early.
+        let mut rung = false;
         while !*self.shutdown.borrow() {
             // Here as well as below: a busy worker never gets there.
             while self.attempts.try_join_next().is_some() {}
             let target = Arc::clone(&self.target.borrow_and_update());
-            let slots = self.slots(&target);
-            let free = slots.free();
-            if matches!(stock, Stock::Unknown) && free > 0 {
-                match self.refill(&target, slots).await {
-                    Some(found) => stock = found,
-                    None if self.ledger.store.shared.inbox.is_poisoned() => break,
-                    None => tokio::select! {
-                        () = tokio::time::sleep(PAUSE) => {}
-                        () = down(&mut self.shutdown) => break,
-                    },
-                }
-                continue;
+            let shut = self.begin_all(&target).await;
+            if let (None, None, Stock::Unknown) = (&shut, &looking, &stock) {
+                looking = self.look(&target);
+                rung = false;
             }
-            let due = async {
-                match stock {
-                    Stock::NothingUntil(Some(due)) => clock.sleep_until(due).await,
-                    _ => std::future::pending().await,
-                }
+            let until = match (&shut, &stock) {
+                (Some(until), _) => *until,
+                (None, Stock::NothingUntil(until)) => *until,
+                (None, Stock::Unknown) => None,
             };
             tokio::select! {
-                () = due => stock = Stock::Unknown,
-                () = self.bell.notified() => stock = Stock::Unknown,
-                () = self.in_flight.freed.notified(), if free == 0 => {}
+                found = async { looking.as_mut()?.await }, if looking.is_some() => {
+                    looking = None;
+                    match found {
+                        Some(Refilled { leased, stock: found }) => {
+                            leased.into_iter().for_each(|leased| self.ahead.put(leased));
+                            stock = if rung { Stock::Unknown } else { found };
+                        }
+                        None if self.ledger.store.shared.inbox.is_poisoned() => break,
+                        None => tokio::select! {
+                            () = tokio::time::sleep(PAUSE) => {}
+                            () = down(&mut self.shutdown) => break,
+                        },
+                    }
+                }
+                () = wait(&clock, until), if until.is_some() => stock = Stock::Unknown,
+                () = self.bell.notified() => (stock, rung) = (Stock::Unknown, true),
+                () = self.in_flight.freed.notified() => {}
                 Some(_) = self.attempts.join_next(), if !self.attempts.is_empty() => {}
                 changed = self.target.changed() => if changed.is_err() { break },
                 () = down(&mut self.shutdown) => break,
             }
         }
+        if let Some(Refilled { leased, .. }) = async { looking?.await }.await {
+            leased.into_iter().for_each(|leased| self.ahead.put(leased));
+        }
+        self.ahead.give_back(&self.ledger).await;
         while self.attempts.join_next().await.is_some() {}
     }
 
+    /// Begins an attempt for whatever is leased and has a slot. Answers that the sink may not be asked, and until when,
+    /// where it may not; what waits for long goes back.
+    async fn begin_all(&mut self, target: &Arc<Target>) -> Option<Option<u64>> {
+        let now = self.ledger.clock.now();
+        let shut = target.gate.shut(&self.ledger, &self.name, now);
+        self.tell_holds(target, now).await;
+        if let Some(until) = shut {
+            if until.is_none_or(|until| until > now + PATIENCE) {
+                self.ahead.give_back(&self.ledger).await;
+            }
+            return Some(until);
+        }
+        let wanted = self.ahead.fitting(self.slots(target, now));
+        if wanted == 0 {
+            return None;
+        }
+        let passes = match target.gate.ask(wanted, now) {
+            Opening::For(passes) => passes,
+            Opening::Shut(until) => return Some(until),
+        };
+        for pass in passes {
+            let Some(Leased { id, delivery }) = self.ahead.next() else { break };
+            target.gate.begins(delivery.attempt, now);
+            let slot = self.in_flight.take(delivery.lane, delivery.body.len());
+            let (ledger, target) = (Arc::clone(&self.ledger), Arc::clone(target));
+            self.attempts.spawn(Attempt { ledger, target, id, delivery, pass, slot }.run());
+        }
+        None
+    }
+
     /// Attempts that may be begun, as far as room for them goes.
-    fn slots(&self, target: &Target) -> Slots {
+    fn slots(&self, target: &Target, now: u64) -> Slots {
         if self.in_flight.bytes.load(Ordering::Relaxed) >= BODY_BYTES {
             return Slots::new(0, 0, 0);
         }
-        let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), self.ledger.clock.now());
-        let critical = self.in_flight.critical.load(Ordering::Relaxed);
-        let others = self.in_flight.others.load(Ordering::Relaxed);
-        Slots::new(concurrency, critical, others).at_most(LEASE_BATCH)
+        let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), now);
+        let (critical, others) = self.in_flight.counts();
+        Slots::new(concurrency, critical, others)
     }
 
-    /// Takes what is due, as far as the sink may be asked, and begins an attempt for each. None where the ledger did not
-    /// answer.
-    async fn refill(&mut self, target: &Arc<Target>, slots: Slots) -> Option<Stock> {
+    /// Looks for more, once half of what may be leased ahead is used up: as many as may be under way, and one where a
+    /// single probe decides.
+    fn look(&self, target: &Target) -> Option<Looking> {
         let now = self.ledger.clock.now();
-        let room = &self.ledger.store.shared.room;
-        if !room.schedule(&self.name).has_eligible(now) {
-            return Some(Stock::NothingUntil(room.schedule(&self.name).next_due()));
+        let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), now).min(LEASE_BATCH);
+        let most = if target.gate.is_closed(now) { concurrency } else { 1 };
+        let (critical, others) = self.ahead.counts();
+        let common = Some(most.saturating_sub(others)).filter(|common| *common >= most.div_ceil(2)).unwrap_or(0);
+        // Critical ones do not wait for half of the others to be gone.
+        let reserved = most.saturating_sub(critical);
+        let urgent = reserved > 0 && self.ledger.store.shared.room.schedule(&self.name).is_urgent(now);
+        let bytes = BODY_BYTES.saturating_sub(self.in_flight.bytes.load(Ordering::Relaxed) + self.ahead.bytes());
+        if bytes == 0 || (common == 0 && !urgent) {
+            return None;
         }
-        let opening = target.gate.ask(&self.ledger, &self.name, slots.free(), now);
-        self.tell_holds(target, now).await;
-        let mut passes = match opening {
-            Opening::For(passes) => passes,
-            Opening::Shut(until) => return Some(Stock::NothingUntil(until)),
-        };
-        let (picked, seen) = {
-            let mut schedule = self.ledger.store.shared.room.schedule(&self.name);
-            (schedule.pick(slots.at_most(passes.len()), now), schedule.arrivals())
-        };
-        let bytes = BODY_BYTES.saturating_sub(self.in_flight.bytes.load(Ordering::Relaxed));
-        let due = self.ledger.store.due(&self.name, now, picked, bytes).await.ok()?;
-        for (lane, tenant, next) in due.short {
-            let until = next.unwrap_or(u64::MAX);
-            self.ledger.store.shared.room.schedule(&self.name).not_due(lane, &tenant, until, seen);
-        }
-        for (id, delivery) in due.damaged {
-            attempt::bury_damaged(&self.ledger, id, &delivery).await;
-        }
-        if !due.deliveries.is_empty() {
-            let ids = due.deliveries.iter().map(|(id, _)| *id).collect();
-            let leased: HashMap<_, _> = self.ledger.store.lease(ids, now).await.ok()?.into_iter().collect();
-            for (id, mut delivery) in due.deliveries {
-                // One that somebody else moved in between is not ours to send.
-                let Some(attempt) = leased.get(&id) else { continue };
-                delivery.attempt = *attempt;
-                target.gate.begins(delivery.attempt, now);
-                let pass = passes.pop();
-                self.begin(target, id, delivery, pass);
-            }
-        }
-        target.gate.give_back(passes.len());
-        Some(Stock::Unknown)
-    }
-
-    fn begin(&mut self, target: &Arc<Target>, id: DeliveryId, delivery: Delivery, pass: Option<Pass>) {
-        let slot = self.in_flight.take(delivery.lane, delivery.body.len());
-        let (ledger, target) = (Arc::clone(&self.ledger), Arc::clone(target));
-        self.attempts.spawn(Attempt { ledger, target, id, delivery, pass, slot }.run());
+        let slots = Slots::shared(common, reserved);
+        Some(Box::pin(refill(Arc::clone(&self.ledger), Arc::clone(&self.name), slots, bytes)))
     }
 
     /// Writes down who holds the sink by itself, so that the status of its events can say so.
@@ -214,5 +229,12 @@ impl Worker {
                 tracing::warn!(sink = %self.name, actor, "a hold or its end was not recorded");
             }
         }
+    }
+}
+
+async fn wait(clock: &Clock, until: Option<u64>) {
+    match until {
+        Some(until) => clock.sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }

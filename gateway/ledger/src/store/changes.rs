@@ -291,7 +291,11 @@ impl<'c> Changes<'c> {
         let DeliveryId { event, n } = change.id;
         let Some(row) = self.sql.row(change.id)? else { return Ok(None) };
         let Ok(state) = next(row.state, change.input) else { return Ok(None) };
-        let attempts = row.attempts + u32::from(change.input == Input::Lease);
+        let attempts = match change.input {
+            Input::Lease => row.attempts + 1,
+            Input::Return => row.attempts.saturating_sub(1),
+            _ => row.attempts,
+        };
         let due = if state.is_waiting() { Some(change.due.unwrap_or(change.at).cast_signed()) } else { None };
         let at = change.at.cast_signed();
         // A dead one that parks its key stays in front of the others until somebody settles it.

@@ -244,6 +244,7 @@ impl Pair {
         let Ok(state) = next(twin.state, input) else { return false };
         let was_in_line = twin.in_line;
         twin.attempts += u32::from(input == Input::Lease);
+        twin.attempts -= u32::from(input == Input::Return);
         (twin.state, twin.steps) = (state, twin.steps + 1);
         twin.due = if state.is_waiting() { Some(due.unwrap_or(now)) } else { None };
         twin.in_line &= !state.is_final() || (state == DeliveryState::Dead && parks);

@@ -1,0 +1,57 @@
+//! Looks up and leases what a sink's next free slots are for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sluis_model::schedule::Slots;
+
+use super::ahead::Leased;
+use super::attempt;
+use crate::ledger::Ledger;
+
+/// What there is to take.
+pub(super) enum Stock {
+    /// Perhaps something.
+    Unknown,
+    /// Nothing before this time, unless the bell rings.
+    NothingUntil(Option<u64>),
+}
+
+/// What a look brought.
+pub(super) struct Refilled {
+    pub leased: Vec<Leased>,
+    pub stock: Stock,
+}
+
+/// Leases what is due of a sink's deliveries, as many as there are slots, and about so many bytes of bodies; whose turn it
+/// is, the sink's schedule says. None where the ledger did not answer.
+pub(super) async fn refill(ledger: Arc<Ledger>, sink: Arc<str>, slots: Slots, max_bytes: usize) -> Option<Refilled> {
+    let now = ledger.clock.now();
+    let room = &ledger.store.shared.room;
+    let (picked, seen, next) = {
+        let mut schedule = room.schedule(&sink);
+        (schedule.pick(slots, now), schedule.arrivals(), schedule.next_due())
+    };
+    if picked.is_empty() {
+        return Some(Refilled { leased: Vec::new(), stock: Stock::NothingUntil(next) });
+    }
+    let due = ledger.store.due(&sink, now, picked, max_bytes).await.ok()?;
+    for (lane, tenant, next) in due.short {
+        room.schedule(&sink).not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen);
+    }
+    for (id, delivery) in due.damaged {
+        attempt::bury_damaged(&ledger, id, &delivery).await;
+    }
+    let mut leased = Vec::with_capacity(due.deliveries.len());
+    if !due.deliveries.is_empty() {
+        let ids = due.deliveries.iter().map(|(id, _)| *id).collect();
+        let taken: HashMap<_, _> = ledger.store.lease(ids, now).await.ok()?.into_iter().collect();
+        for (id, mut delivery) in due.deliveries {
+            // One that somebody else moved in between is not ours to send.
+            let Some(attempt) = taken.get(&id) else { continue };
+            delivery.attempt = *attempt;
+            leased.push(Leased { id, delivery });
+        }
+    }
+    Some(Refilled { leased, stock: Stock::Unknown })
+}
