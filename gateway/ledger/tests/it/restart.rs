@@ -107,9 +107,11 @@ async fn a_sink_never_has_more_in_flight_than_its_plan_says() {
     for _ in 0..3 {
         erp.next().await;
     }
-    // A fourth would have been leased together with these.
-    assert_eq!(running.ledger.backlog().count(DeliveryState::Leased), 3);
-    assert_eq!(running.ledger.backlog().count(DeliveryState::Ready), 7);
+    // The next ones are leased ahead, as many again, and wait for the slots of these.
+    while running.ledger.backlog().count(DeliveryState::Leased) < 5 {
+        tokio::task::yield_now().await;
+    }
+    assert!(running.ledger.backlog().count(DeliveryState::Leased) <= 6);
     assert!(erp.drain().is_empty());
     running.replan([plan::Sink { concurrency: 5, ..erp.plan() }]);
     for _ in 0..7 {
