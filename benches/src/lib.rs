@@ -10,6 +10,7 @@ pub mod component;
 pub mod gateway;
 pub mod issuer;
 pub mod memory;
+pub mod pace;
 pub mod upstream;
 
 /// Whatever went wrong; these programs print it and end.

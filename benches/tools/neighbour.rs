@@ -19,8 +19,9 @@ use clap::Parser;
 use sluis_bench::client::{Client, order};
 use sluis_bench::gateway::{Gateway, config};
 use sluis_bench::issuer::Issuer;
+use sluis_bench::pace::{micros, pace};
 use sluis_bench::{Error, Latencies, component, latencies, milliseconds, upstream};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinSet;
 
 /// A request without an answer after this long has failed.
@@ -137,8 +138,9 @@ impl Victim {
         let count = |seconds: u32| u64::from(args.rate) * u64::from(seconds);
         let (uncounted, total) = (count(args.warm_up), count(args.warm_up) + count(args.seconds));
         let (sender, moments) = channel(usize::try_from(total)?);
-        let rate = args.rate;
-        let pacer = std::thread::Builder::new().name("pacer".to_owned()).spawn(move || pace(&sender, rate, total))?;
+        let (rate, time) = (f64::from(args.rate), Duration::from_secs(u64::from(args.warm_up + args.seconds)));
+        let pacer =
+            std::thread::Builder::new().name("pacer".to_owned()).spawn(move || pace(&sender, time, |_| rate))?;
         let victim = Victim::collect(gateway, token, moments, uncounted).await;
         pacer.join().map_err(|_| "the pacer panicked")?;
         victim
@@ -173,23 +175,6 @@ impl Victim {
         }
         Ok(victim)
     }
-}
-
-/// Sends every request's moment when it has come. A thread of its own: the runtime's timers are a millisecond coarse.
-#[allow(clippy::disallowed_methods)]
-fn pace(moments: &Sender<Instant>, rate: u32, total: u64) {
-    let start = Instant::now();
-    for n in 0..total {
-        let intended = start + Duration::from_secs_f64(n as f64 / f64::from(rate));
-        std::thread::sleep(intended.saturating_duration_since(Instant::now()));
-        if moments.blocking_send(intended).is_err() {
-            return;
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The neighbour, on a thread and runtime of its own.
