@@ -109,7 +109,7 @@ fn run(args: &Args) -> Result<bool, Error> {
     let drained = erp.wait_for(accepted, began, course.end + seconds(args.outage) * DRAIN);
     switches.join().map_err(|_| "the switches panicked")?;
 
-    let report = report::Report::of(course, &load, &erp, drained, args.concurrency)?;
+    let report = report::Report::of(course, began, (&load, &erp), drained, args.concurrency)?;
     report.print();
     let picture = args.dir.join("outage.svg");
     std::fs::write(&picture, plot::svg(course, &load.seconds(), &erp.seconds(began)))?;

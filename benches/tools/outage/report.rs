@@ -24,8 +24,8 @@ pub struct Report {
 impl Report {
     pub fn of(
         course: Course,
-        load: &Load,
-        erp: &Erp,
+        began: Instant,
+        (load, erp): (&Load, &Erp),
         drained: Option<Duration>,
         concurrency: usize,
     ) -> Result<Report, Error> {
@@ -39,7 +39,7 @@ impl Report {
         let calm = critical(&sent, |at| at < course.sale)?;
         let busy = critical(&sent, |at| at >= course.down && at < course.up)?;
         let (p99_calm, p99_busy) = (calm.value_at_quantile(0.99), busy.value_at_quantile(0.99));
-        let overtaken = critical_first(&sent, erp, course);
+        let overtaken = critical_first(&sent, erp, course, began);
         let mut lines = Vec::new();
         let mut line = |what, holds, seen: String| lines.push(Line { what, seen, holds });
         line("orders refused or unanswered", refused == 0, format!("{refused} of {}", sent.len()));
@@ -87,19 +87,12 @@ fn critical(sent: &[Sent], during: impl Fn(Duration) -> bool) -> Result<Latencie
 
 /// How long after the ERP was back the last critical order of the outage was delivered, and the last of the others;
 /// whether the critical ones were first.
-fn critical_first(sent: &[Sent], erp: &Erp, course: Course) -> (String, bool) {
+fn critical_first(sent: &[Sent], erp: &Erp, course: Course, began: Instant) -> (String, bool) {
     let last = |critical: bool| {
-        erp.got(|got| {
-            let of_outage =
-                sent.iter().filter(|sent| sent.critical == critical && sent.at >= course.down && sent.at < course.up);
-            of_outage.filter_map(|sent| got.orders.get(&sent.number).copied()).max()
-        })
+        let of_outage = |sent: &&Sent| sent.critical == critical && sent.at >= course.down && sent.at < course.up;
+        erp.got(|got| sent.iter().filter(of_outage).filter_map(|sent| got.orders.get(&sent.number).copied()).max())
     };
-    let first = erp.got(|got| got.requests.iter().filter(|(_, taken, _)| *taken).map(|(at, ..)| *at).find(|_| true));
-    let (Some(critical), Some(others), Some(first)) = (last(true), last(false), first) else {
-        return ("none".to_owned(), false);
-    };
-    let back = first + course.up;
-    let after = |at: Instant| at.saturating_duration_since(back).as_secs_f64();
+    let (Some(critical), Some(others)) = (last(true), last(false)) else { return ("none".to_owned(), false) };
+    let after = |at: Instant| at.saturating_duration_since(began + course.up).as_secs_f64();
     (format!("within {:.1} s, the others within {:.1} s", after(critical), after(others)), critical < others)
 }
