@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Target {
     pub plan: Arc<plan::Sink>,
     pub sink: Sink,
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
 }
 
 /// What one sink has in flight.
@@ -87,6 +87,18 @@ enum Stock {
     Unknown,
     /// Nothing before this time, unless the bell rings.
     NothingUntil(Option<u64>),
+    /// The same, but that a place which an attempt leaves may be one for what waits.
+    NothingForTheseSlots(Option<u64>),
+}
+
+impl Stock {
+    /// When there may be something again.
+    fn until(&self) -> Option<u64> {
+        match self {
+            Stock::Unknown => None,
+            Stock::NothingUntil(until) | Stock::NothingForTheseSlots(until) => *until,
+        }
+    }
 }
 
 impl Worker {
@@ -105,10 +117,15 @@ impl Worker {
     pub async fn run(mut self) {
         let clock = self.ledger.clock.clone();
         let mut stock = Stock::Unknown;
+        let mut target = Arc::clone(&self.target.borrow_and_update());
         while !*self.shutdown.borrow() {
             // Here as well as below: a busy worker never gets there.
             while self.attempts.try_join_next().is_some() {}
-            let target = Arc::clone(&self.target.borrow_and_update());
+            let latest = Arc::clone(&self.target.borrow_and_update());
+            if !Arc::ptr_eq(&latest, &target) {
+                // What stood in the way of the old one need not stand in its way.
+                (target, stock) = (latest, Stock::Unknown);
+            }
             let slots = self.slots(&target);
             let free = slots.free();
             if matches!(stock, Stock::Unknown) && free > 0 {
@@ -122,16 +139,20 @@ impl Worker {
                 }
                 continue;
             }
+            let full = free == 0 || matches!(stock, Stock::NothingForTheseSlots(_));
+            // A sink that recovers may have more in flight after a while.
+            let widens = if full { target.gate.widens_at(target.plan.concurrency, clock.now()) } else { None };
+            let due = stock.until().into_iter().chain(widens).min();
             let due = async {
-                match stock {
-                    Stock::NothingUntil(Some(due)) => clock.sleep_until(due).await,
-                    _ => std::future::pending().await,
+                match due {
+                    Some(due) => clock.sleep_until(due).await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 () = due => stock = Stock::Unknown,
                 () = self.bell.notified() => stock = Stock::Unknown,
-                () = self.in_flight.freed.notified(), if free == 0 => {}
+                () = self.in_flight.freed.notified(), if full => stock = Stock::Unknown,
                 Some(_) = self.attempts.join_next(), if !self.attempts.is_empty() => {}
                 changed = self.target.changed() => if changed.is_err() { break },
                 () = down(&mut self.shutdown) => break,
@@ -155,28 +176,29 @@ impl Worker {
     /// answer.
     async fn refill(&mut self, target: &Arc<Target>, slots: Slots) -> Option<Stock> {
         let now = self.ledger.clock.now();
+        // First, so that a hold ends also where nothing is left that it would hold.
+        self.tell_holds(target, now).await;
         let room = &self.ledger.store.shared.room;
         if !room.schedule(&self.name).has_eligible(now) {
-            return Some(Stock::NothingUntil(room.schedule(&self.name).next_due()));
+            let due = room.schedule(&self.name).next_due();
+            return Some(Stock::NothingUntil(due.into_iter().chain(target.gate.maintained_until(now)).min()));
         }
-        let opening = target.gate.ask(&self.ledger, &self.name, slots.free(), now);
-        self.tell_holds(target, now).await;
-        let mut passes = match opening {
+        let mut passes = match target.gate.ask(&self.ledger, &self.name, slots.free(), now) {
             Opening::For(passes) => passes,
             Opening::Shut(until) => return Some(Stock::NothingUntil(until)),
         };
-        let (picked, seen) = {
-            let mut schedule = self.ledger.store.shared.room.schedule(&self.name);
-            (schedule.pick(slots.at_most(passes.len()), now), schedule.arrivals())
+        let (picked, seen, next) = {
+            let mut schedule = room.schedule(&self.name);
+            (schedule.pick(slots.at_most(passes.len()), now), schedule.arrivals(), schedule.next_due())
         };
+        if picked.is_empty() {
+            target.gate.give_back(passes.len());
+            return Some(Stock::NothingForTheseSlots(next));
+        }
         let bytes = BODY_BYTES.saturating_sub(self.in_flight.bytes.load(Ordering::Relaxed));
         let due = self.ledger.store.due(&self.name, now, picked, bytes).await.ok()?;
-        for (lane, tenant, next) in due.short {
-            let until = next.unwrap_or(u64::MAX);
-            self.ledger.store.shared.room.schedule(&self.name).not_due(lane, &tenant, until, seen);
-        }
         for (id, delivery) in due.damaged {
-            attempt::bury_damaged(&self.ledger, id, &delivery).await;
+            attempt::bury_damaged(&self.ledger, target, id, &delivery).await;
         }
         if !due.deliveries.is_empty() {
             let ids = due.deliveries.iter().map(|(id, _)| *id).collect();
@@ -189,6 +211,11 @@ impl Worker {
                 let pass = passes.pop();
                 self.begin(target, id, delivery, pass);
             }
+        }
+        // Not before the lease: what could not be leased is due as it was.
+        for (lane, tenant, next) in due.short {
+            let until = next.unwrap_or(u64::MAX);
+            self.ledger.store.shared.room.schedule(&self.name).not_due(lane, &tenant, until, seen);
         }
         target.gate.give_back(passes.len());
         Some(Stock::Unknown)

@@ -7,6 +7,7 @@ mod accept;
 mod deliver;
 mod faults;
 mod files;
+mod gate;
 mod hook;
 mod kill;
 mod kv;
