@@ -121,12 +121,21 @@ pub(crate) type InUse = DashMap<(Arc<str>, Place), [u8; 32]>;
 pub struct Claim {
     ledger: Arc<Ledger>,
     keyed: Keyed,
-    begun: bool,
+    stored: Stored,
+}
+
+/// What is stored of a claim that somebody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Nothing,
+    /// Perhaps something: it was asked for, and nobody waited for the answer.
+    Asked,
+    Begun,
 }
 
 impl std::fmt::Debug for Claim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claim").field("place", &self.keyed.place).field("begun", &self.begun).finish_non_exhaustive()
+        f.debug_struct("Claim").field("place", &self.keyed.place).field("stored", &self.stored).finish_non_exhaustive()
     }
 }
 
@@ -138,27 +147,28 @@ impl Claim {
     pub async fn begin(&mut self) -> Result<(), ClaimFault> {
         let Keyed { fingerprint, max_keys, ttl, .. } = self.keyed;
         let expires_at = self.ledger.clock.now().saturating_add(ttl);
-        self.edit(ClaimChange::Begin { fingerprint, expires_at, max_keys }).await?;
-        self.begun = true;
-        Ok(())
+        self.stored = Stored::Asked;
+        let begun = self.edit(ClaimChange::Begin { fingerprint, expires_at, max_keys }).await;
+        self.stored = if begun.is_ok() { Stored::Begun } else { Stored::Nothing };
+        begun
     }
 
     /// The request was answered, and a repetition is told the same.
     pub async fn complete(mut self, answer: StoredAnswer) -> Result<(), ClaimFault> {
-        if !self.begun {
+        if self.stored != Stored::Begun {
             self.begin().await?;
         }
         let expires_at = self.ledger.clock.now().saturating_add(self.keyed.ttl);
         // What cannot be recorded stays unknown.
         self.edit(ClaimChange::Complete { answer, expires_at }).await?;
-        self.begun = false;
+        self.stored = Stored::Nothing;
         Ok(())
     }
 
     /// Nothing was done in the key's name that could not be done again.
     pub async fn release(mut self) {
-        if self.begun && self.edit(ClaimChange::Release).await.is_ok() {
-            self.begun = false;
+        if self.stored == Stored::Begun && self.edit(ClaimChange::Release).await.is_ok() {
+            self.stored = Stored::Nothing;
         }
     }
 
@@ -180,10 +190,16 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let Keyed { tenant, place, .. } = &self.keyed;
-        if self.begun {
-            // Written without anybody waiting for it; should it fail, the next start says the same.
+        let change = match self.stored {
+            Stored::Nothing => None,
+            // Whoever was not told that it is stored has sent nothing.
+            Stored::Asked => Some(ClaimChange::Release),
+            Stored::Begun => Some(ClaimChange::Unknown),
+        };
+        if let Some(change) = change {
+            // Written without anybody waiting for it; should it fail, whoever asks next is told the same.
             let (tenant, place, at) = (tenant.to_string(), place.clone(), self.ledger.clock.now());
-            self.ledger.store.claim_later(ClaimEdit { tenant, place, change: ClaimChange::Unknown, at });
+            self.ledger.store.claim_later(ClaimEdit { tenant, place, change, at });
         }
         self.ledger.in_use.remove(&(Arc::clone(tenant), place.clone()));
     }
@@ -201,17 +217,17 @@ impl Ledger {
             Slot::Occupied(_) => return Ok(Claimed::Reused(None)),
             Slot::Vacant(free) => drop(free.insert(keyed.fingerprint)),
         }
-        let claim = Claim { ledger: Arc::clone(self), keyed, begun: false };
+        let claim = Claim { ledger: Arc::clone(self), keyed, stored: Stored::Nothing };
         let found = self.store.find_claim(&claim.keyed.tenant, &claim.keyed.place).await?;
         let verdict = judge(found.as_ref().map(|found| &found.entry), &claim.keyed.fingerprint, self.clock.now());
         Ok(match (verdict, found) {
             (Verdict::New, _) => Claimed::New(claim),
-            (Verdict::Unknown, _) if claim.keyed.resend => Claimed::New(claim),
+            // Stored as in flight and in nobody's hands: its end was not recorded.
+            (Verdict::Unknown | Verdict::InProgress, _) if claim.keyed.resend => Claimed::New(claim),
             (Verdict::Replay, Some(Found { answer: Some(answer), .. })) => Claimed::Replay(answer),
             (Verdict::Reused, found) => Claimed::Reused(found.and_then(|found| found.event)),
-            (Verdict::InProgress, _) => Claimed::InProgress,
             // An answer that was too large to be kept is as good as none.
-            (Verdict::Unknown | Verdict::Replay, _) => Claimed::Unknown,
+            (Verdict::Unknown | Verdict::InProgress | Verdict::Replay, _) => Claimed::Unknown,
         })
     }
 }

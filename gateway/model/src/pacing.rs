@@ -94,6 +94,21 @@ impl Pacing {
         usize::try_from(ramped).unwrap_or(full).min(full)
     }
 
+    /// When [`Pacing::concurrency`] is more than it is now; none where it does not rise.
+    pub fn widens_at(&self, full: usize, now: u64) -> Option<u64> {
+        let at = self.recovered_at?;
+        let elapsed = u128::from(now.checked_sub(at)?);
+        let period = self.settings.slow_start.as_millis();
+        let have = self.concurrency(full, now);
+        if elapsed >= period || have >= full {
+            return None;
+        }
+        // The first moment for which the formula above is greater than `have`.
+        let rest = (have as u128).saturating_mul(10 * period).saturating_sub((full as u128).saturating_mul(period));
+        let moment = (rest / (full as u128).saturating_mul(9).max(1) + 1).min(period);
+        Some(at.saturating_add(u64::try_from(moment).unwrap_or(u64::MAX)))
+    }
+
     /// Takes `wanted` attempts from the rate, or as many as there are; then also says when there is another one.
     pub fn take(&mut self, wanted: usize, now: u64) -> (usize, Option<u64>) {
         let Some(rate) = &self.rate else { return (wanted, None) };
@@ -271,6 +286,13 @@ mod tests {
                 let now = pacing.concurrency(full, START + passed);
                 prop_assert!(now >= least && now <= full);
                 prop_assert!(passed < period || now == full);
+                let wider = pacing.widens_at(full, START + passed);
+                prop_assert_eq!(wider.is_some(), now < full);
+                if let Some(at) = wider {
+                    prop_assert!(at > START + passed);
+                    prop_assert!(pacing.concurrency(full, at) > now);
+                    prop_assert_eq!(pacing.concurrency(full, at - 1), now, "not before");
+                }
                 least = now;
             }
         }

@@ -168,6 +168,11 @@ impl Schedule {
         self.arrivals
     }
 
+    /// Whether anything can be picked, given slots for it.
+    pub fn has_eligible(&self) -> bool {
+        self.queues.iter().any(|queue| queue.eligible > 0)
+    }
+
     /// Whether a critical delivery can be picked now, or something whose time has come.
     pub fn is_urgent(&self, now: u64) -> bool {
         self.queues[Lane::Critical as usize].eligible > 0 || self.next_due().is_some_and(|until| until <= now)

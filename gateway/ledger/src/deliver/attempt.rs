@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sluis_model::breaker::Pass;
+use sluis_model::breaker::{Outcome, Pass};
 use sluis_model::event::Input;
 use sluis_model::plan::Order;
 use sluis_model::retry::{DeadReason, ErrorClass, FailedAttempt, Next};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::hook::Plugin;
+use super::hook::{Plugin, plain};
 use super::worker::{Slot, Target};
 use crate::error::WorkError;
 use crate::ledger::Ledger;
@@ -37,7 +37,7 @@ impl Attempt {
     pub async fn run(self) {
         let Attempt { ledger, target, id, delivery, pass, slot } = self;
         let started = Instant::now();
-        let outcome = send(&ledger, &target, &delivery).await;
+        let (outcome, said) = send(&ledger, &target, &delivery).await;
         let took = started.elapsed();
         // Recording takes no part of the sink's concurrency.
         drop(slot);
@@ -47,9 +47,9 @@ impl Attempt {
         };
         ledger.observer.attempt(&delivery.sink, class, took);
         let now = ledger.clock.now();
-        if let Some(transition) = target.gate.learn(pass, class, now) {
+        if let Some(transition) = target.gate.learn(pass, said, now) {
             tracing::info!(sink = %delivery.sink, state = transition.label(), "the sink's breaker changed");
-            ledger.store.shared.bell(&delivery.sink).notify_one();
+            ledger.store.shared.ring(&delivery.sink);
         }
         let (change, dead) = judge(&target, id, &delivery, outcome, now, took);
         let delivered = change.input == Input::Confirm;
@@ -67,26 +67,27 @@ impl Attempt {
 }
 
 /// Sends in a task of its own: a panic in there is a failed attempt, not the end of the worker.
-async fn send(ledger: &Ledger, target: &Arc<Target>, delivery: &Delivery) -> SendOutcome {
+async fn send(ledger: &Ledger, target: &Arc<Target>, delivery: &Delivery) -> (SendOutcome, Outcome) {
     let plugin = Plugin::of(ledger, target);
     let (target, delivery) = (Arc::clone(target), delivery.clone());
     let task = tokio::spawn(async move {
         match plugin {
             Some(plugin) => plugin.send(&target.sink, &delivery).await,
-            None => target.sink.send(&delivery).await,
+            None => plain(&target.sink, &delivery).await,
         }
     });
     let _abort = AbortOnDrop(task.abort_handle());
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an attempt broke off");
-        SendOutcome::Failed(Failure {
+        let failure = Failure {
             class: ErrorClass::Ambiguous,
             kind: "internal",
             status: None,
             message: "the attempt broke off inside the gateway".to_owned(),
             excerpt: Vec::new(),
             retry_after: None,
-        })
+        };
+        (SendOutcome::Failed(failure), Outcome::Ignored)
     })
 }
 
@@ -175,11 +176,12 @@ pub(super) async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkErro
 }
 
 /// A delivery whose bytes are not those that were accepted is never sent.
-pub(super) async fn bury_damaged(ledger: &Ledger, id: DeliveryId, delivery: &Delivery) {
+pub(super) async fn bury_damaged(ledger: &Ledger, target: &Target, id: DeliveryId, delivery: &Delivery) {
     tracing::error!(event = %delivery.event_id, sink = %delivery.sink, "stored bytes do not match their digest");
     let reason = DeadReason::Poison;
     let give_up = Move::by(WORKER, id, Input::GiveUp, ledger.clock.now());
-    let change = Move { reason: format!("{}: stored bytes are damaged", reason.label()), ..give_up };
+    let parks = target.plan.order == Order::ParkKey;
+    let change = Move { reason: format!("{}: stored bytes are damaged", reason.label()), parks, ..give_up };
     if record(ledger, change).await.is_ok() {
         ledger.observer.dead(&delivery.tenant, &delivery.sink, reason);
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use sluis_model::breaker::{Breaker, Outcome, Pass, State, Transition};
 use sluis_model::maintenance::Calendar;
-use sluis_model::pacing::Pacing;
+use sluis_model::pacing::{Pacing, PacingSettings};
 use sluis_model::plan;
 use sluis_model::retry::ErrorClass;
 
 use crate::ledger::Ledger;
+use crate::sink::SendOutcome;
 
 /// Who holds a sink whose breaker is open.
 pub(super) const BREAKER: &str = "breaker";
@@ -29,7 +30,7 @@ pub(super) enum Opening {
 pub(super) struct Gate {
     breaker: Arc<Breaker>,
     calendar: Calendar,
-    pace: Mutex<Pace>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 struct Pace {
@@ -40,22 +41,41 @@ struct Pace {
     retry_gap: u64,
 }
 
+impl Pace {
+    fn new(settings: PacingSettings) -> Pace {
+        Pace { pacing: Pacing::new(settings), last_retry: 0, retry_gap: retry_gap(settings) }
+    }
+
+    fn set(&mut self, settings: PacingSettings) {
+        self.pacing.set(settings);
+        self.retry_gap = retry_gap(settings);
+    }
+}
+
+fn retry_gap(settings: PacingSettings) -> u64 {
+    1000_u64.div_ceil(u64::from(settings.retry_floor_per_second.max(1)))
+}
+
 impl Gate {
-    pub fn new(plan: &plan::Sink) -> Gate {
-        Gate {
-            breaker: Arc::new(Breaker::new(plan.breaker)),
-            calendar: plan.maintenance.clone(),
-            pace: Mutex::new(Pace {
-                pacing: Pacing::new(plan.pacing),
-                last_retry: 0,
-                retry_gap: 1000_u64.div_ceil(u64::from(plan.pacing.retry_floor_per_second.max(1))),
-            }),
-        }
+    /// The gate of a sink, in the place of the one before: a new plan forgets nothing of what the sink was asked and how
+    /// it answered, unless it has another idea of when to stop asking.
+    pub fn new(plan: &plan::Sink, before: Option<&Gate>) -> Gate {
+        let same = before.filter(|before| *before.breaker.settings() == plan.breaker);
+        let breaker = same.map_or_else(|| Arc::new(Breaker::new(plan.breaker)), |before| Arc::clone(&before.breaker));
+        let pace =
+            before.map_or_else(|| Arc::new(Mutex::new(Pace::new(plan.pacing))), |before| Arc::clone(&before.pace));
+        lock(&pace).set(plan.pacing);
+        Gate { breaker, calendar: plan.maintenance.clone(), pace }
     }
 
     /// Attempts that the sink may have in flight now.
     pub fn concurrency(&self, full: usize, now: u64) -> usize {
         self.pace().pacing.concurrency(full, now)
+    }
+
+    /// When it may have one more, while it recovers.
+    pub fn widens_at(&self, full: usize, now: u64) -> Option<u64> {
+        self.pace().pacing.widens_at(full.max(1), now)
     }
 
     /// Whether the sink may not be asked at all, and until when; none of that where the bell says so.
@@ -82,25 +102,23 @@ impl Gate {
             return Opening::Shut(next);
         }
         let mut passes = Vec::with_capacity(granted);
-        for _ in 0..granted {
+        let mut refused = None;
+        while passes.len() < granted && refused.is_none() {
             match self.breaker.admit(nanos(now)) {
                 Ok(pass) => passes.push(pass),
-                Err(wait) if passes.is_empty() => return Opening::Shut(Some(after(now, wait))),
-                Err(_) => break,
+                Err(wait) => refused = Some(after(now, wait)),
             }
         }
+        // What the breaker refuses takes nothing of the rate.
         self.pace().pacing.give_back(granted - passes.len());
+        if passes.is_empty() {
+            return Opening::Shut(refused);
+        }
         Opening::For(passes)
     }
 
-    /// Learns from an attempt. Answers a change of the breaker.
-    pub fn learn(&self, pass: Pass, failure: Option<ErrorClass>, now: u64) -> Option<Transition> {
-        let outcome = match failure {
-            // It answered, whatever it thinks of the event.
-            None | Some(ErrorClass::Permanent | ErrorClass::Throttled) => Outcome::Success,
-            Some(ErrorClass::Transient | ErrorClass::Ambiguous) => Outcome::Failure,
-            Some(ErrorClass::Poison) => Outcome::Ignored,
-        };
+    /// Learns how an attempt ended for the sink, whatever became of the event. Answers a change of the breaker.
+    pub fn learn(&self, pass: Pass, outcome: Outcome, now: u64) -> Option<Transition> {
         let change = self.breaker.record(pass, outcome, nanos(now));
         if change == Some(Transition(State::Closed)) {
             self.pace().pacing.recovered(now);
@@ -135,7 +153,29 @@ impl Gate {
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pace)
+    }
+}
+
+fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an answer says about the sink, by its status alone: a plugin's verdict is about the event.
+pub(super) fn says(answer: &SendOutcome) -> Outcome {
+    match answer {
+        SendOutcome::Confirmed(_) => Outcome::Success,
+        SendOutcome::Failed(failure) => blames(failure.class),
+    }
+}
+
+/// What a failure of the sink's own says about it.
+pub(super) fn blames(class: ErrorClass) -> Outcome {
+    match class {
+        // It answered, whatever it thinks of the event.
+        ErrorClass::Permanent | ErrorClass::Throttled => Outcome::Success,
+        ErrorClass::Transient | ErrorClass::Ambiguous => Outcome::Failure,
+        ErrorClass::Poison => Outcome::Ignored,
     }
 }
 

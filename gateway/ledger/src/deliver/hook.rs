@@ -8,11 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluis_model::breaker::Outcome;
 use sluis_model::hook::event::{
     Asking, CheckedPreparation, CheckedShaped, EventFault, EventHook, EventView, SinkAnswer, Verdict,
 };
 use sluis_model::retry::ErrorClass;
 
+use super::gate::{blames, says};
 use super::worker::Target;
 use crate::ledger::Ledger;
 use crate::sink::{Answered, Delivery, EXCERPT_BYTES, Failure, SendOutcome, Sink};
@@ -35,18 +37,20 @@ impl Plugin {
         Some(Plugin { hook: Arc::clone(hook), slot: Arc::clone(slot) })
     }
 
-    /// One attempt; ends within the sink's timeout and twice [`PATIENCE`].
-    pub async fn send(&self, sink: &Sink, delivery: &Delivery) -> SendOutcome {
+    /// One attempt, and what it says about the sink; ends within the sink's timeout and twice [`PATIENCE`].
+    pub async fn send(&self, sink: &Sink, delivery: &Delivery) -> (SendOutcome, Outcome) {
         let id = delivery.event_id.to_string();
         let event = view(&id, delivery);
-        match heard(&event, self.hook.shape(&self.slot, event)).await {
+        let unsent = match heard(&event, self.hook.shape(&self.slot, event)).await {
             // The tenant has no plugin for it, so nobody judges either.
-            Ok(None) => sink.send(delivery).await,
-            Ok(Some(CheckedPreparation::Send(shaped))) => self.exchange(sink, delivery, event, shaped).await,
+            Ok(None) => return plain(sink, delivery).await,
+            Ok(Some(CheckedPreparation::Send(shaped))) => return self.exchange(sink, delivery, event, shaped).await,
             Ok(Some(CheckedPreparation::Done(reason))) => SendOutcome::Confirmed(format!("plugin: done: {reason}")),
             Ok(Some(CheckedPreparation::Dead(reason))) => unsent(ErrorClass::Permanent, reason),
             Err(EventFault(word)) => unsent(ErrorClass::Transient, format!("the plugin failed: {word}")),
-        }
+        };
+        // One tenant's plugin must not shut the sink for the others.
+        (unsent, Outcome::Ignored)
     }
 
     async fn exchange(
@@ -55,23 +59,35 @@ impl Plugin {
         delivery: &Delivery,
         event: EventView<'_>,
         shaped: CheckedShaped,
-    ) -> SendOutcome {
+    ) -> (SendOutcome, Outcome) {
         let answered = match sink.ask(delivery, shaped).await {
             Ok(answered) => answered,
-            Err(failure) => return SendOutcome::Failed(failure),
+            Err(failure) => {
+                let blamed = blames(failure.class);
+                return (SendOutcome::Failed(failure), blamed);
+            }
         };
+        let said = says(&answered.outcome);
         let headers: Vec<(&str, &str)> = answered
             .headers
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?)))
             .collect();
         let answer = SinkAnswer { status: answered.status, headers: &headers, body: &answered.body };
-        match heard(&event, self.hook.judge(&self.slot, event, answer)).await {
+        let outcome = match heard(&event, self.hook.judge(&self.slot, event, answer)).await {
             Ok(None) => answered.outcome,
             Ok(Some(verdict)) => judged(verdict, answered),
             Err(EventFault(word)) => unjudged(word, answered.outcome),
-        }
+        };
+        (outcome, said)
     }
+}
+
+/// An attempt that no plugin has a say in.
+pub(super) async fn plain(sink: &Sink, delivery: &Delivery) -> (SendOutcome, Outcome) {
+    let outcome = sink.send(delivery).await;
+    let said = says(&outcome);
+    (outcome, said)
 }
 
 fn view<'a>(id: &'a str, delivery: &'a Delivery) -> EventView<'a> {

@@ -83,7 +83,8 @@ impl Crew {
             }
             match Sink::new(sink) {
                 Ok(usable) => {
-                    let (plan, gate) = (Arc::clone(sink), Gate::new(sink));
+                    let before = self.workers.get(name).map(|running| Arc::clone(&running.target.borrow().gate));
+                    let (plan, gate) = (Arc::clone(sink), Arc::new(Gate::new(sink, before.as_deref())));
                     ready.push((name, Target { plan, sink: usable, gate }));
                 }
                 Err(error) => {

@@ -7,6 +7,7 @@ use sluis_model::schedule::Slots;
 
 use super::ahead::Leased;
 use super::attempt;
+use super::worker::Target;
 use crate::ledger::Ledger;
 
 /// What there is to take.
@@ -15,6 +16,18 @@ pub(super) enum Stock {
     Unknown,
     /// Nothing before this time, unless the bell rings.
     NothingUntil(Option<u64>),
+    /// The same, but that room which is left by others may be room for what waits.
+    NothingForThisRoom(Option<u64>),
+}
+
+impl Stock {
+    /// When there may be something again.
+    pub fn until(&self) -> Option<u64> {
+        match self {
+            Stock::Unknown => None,
+            Stock::NothingUntil(until) | Stock::NothingForThisRoom(until) => *until,
+        }
+    }
 }
 
 /// What a look brought.
@@ -25,22 +38,25 @@ pub(super) struct Refilled {
 
 /// Leases what is due of a sink's deliveries, as many as there are slots, and about so many bytes of bodies; whose turn it
 /// is, the sink's schedule says. None where the ledger did not answer.
-pub(super) async fn refill(ledger: Arc<Ledger>, sink: Arc<str>, slots: Slots, max_bytes: usize) -> Option<Refilled> {
-    let now = ledger.clock.now();
+pub(super) async fn refill(
+    ledger: Arc<Ledger>,
+    target: Arc<Target>,
+    slots: Slots,
+    max_bytes: usize,
+) -> Option<Refilled> {
+    let (now, sink) = (ledger.clock.now(), &target.plan.name);
     let room = &ledger.store.shared.room;
-    let (picked, seen, next) = {
-        let mut schedule = room.schedule(&sink);
-        (schedule.pick(slots, now), schedule.arrivals(), schedule.next_due())
+    let (picked, seen, next, waits) = {
+        let mut schedule = room.schedule(sink);
+        (schedule.pick(slots, now), schedule.arrivals(), schedule.next_due(), schedule.has_eligible())
     };
     if picked.is_empty() {
-        return Some(Refilled { leased: Vec::new(), stock: Stock::NothingUntil(next) });
+        let stock = if waits { Stock::NothingForThisRoom(next) } else { Stock::NothingUntil(next) };
+        return Some(Refilled { leased: Vec::new(), stock });
     }
-    let due = ledger.store.due(&sink, now, picked, max_bytes).await.ok()?;
-    for (lane, tenant, next) in due.short {
-        room.schedule(&sink).not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen);
-    }
+    let due = ledger.store.due(sink, now, picked, max_bytes).await.ok()?;
     for (id, delivery) in due.damaged {
-        attempt::bury_damaged(&ledger, id, &delivery).await;
+        attempt::bury_damaged(&ledger, &target, id, &delivery).await;
     }
     let mut leased = Vec::with_capacity(due.deliveries.len());
     if !due.deliveries.is_empty() {
@@ -52,6 +68,10 @@ pub(super) async fn refill(ledger: Arc<Ledger>, sink: Arc<str>, slots: Slots, ma
             delivery.attempt = *attempt;
             leased.push(Leased { id, delivery });
         }
+    }
+    // Not before the lease: what could not be leased is due as it was.
+    for (lane, tenant, next) in due.short {
+        room.schedule(sink).not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen);
     }
     Some(Refilled { leased, stock: Stock::Unknown })
 }

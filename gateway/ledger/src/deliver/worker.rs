@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Target {
     pub plan: Arc<plan::Sink>,
     pub sink: Sink,
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
 }
 
 /// What one sink has in flight.
@@ -90,6 +90,16 @@ pub(super) struct Worker {
     ahead: Ahead,
 }
 
+/// What came of what was leased ahead.
+enum Begun {
+    /// Some attempts were begun.
+    Some,
+    /// Nothing waits, or there is no slot for it; one more may come at this time, while the sink recovers.
+    None(Option<u64>),
+    /// The sink may not be asked before this time, or before the bell rings.
+    Shut(Option<u64>),
+}
+
 /// A look for more that is under way.
 type Looking = Pin<Box<dyn Future<Output = Option<Refilled>> + Send>>;
 
@@ -112,19 +122,27 @@ impl Worker {
         let mut looking: Option<Looking> = None;
         // The bell rang while somebody was looking, who may have looked too early.
         let mut rung = false;
+        let mut target = Arc::clone(&self.target.borrow_and_update());
         while !*self.shutdown.borrow() {
             // Here as well as below: a busy worker never gets there.
             while self.attempts.try_join_next().is_some() {}
-            let target = Arc::clone(&self.target.borrow_and_update());
-            let shut = self.begin_all(&target).await;
-            if let (None, None, Stock::Unknown) = (&shut, &looking, &stock) {
+            let latest = Arc::clone(&self.target.borrow_and_update());
+            if !Arc::ptr_eq(&latest, &target) {
+                // What stood in the way of the old one need not stand in its way.
+                (target, stock, rung) = (latest, Stock::Unknown, true);
+            }
+            let begun = self.begin_all(&target).await;
+            if let (Begun::Some, Stock::NothingForThisRoom(_)) = (&begun, &stock) {
+                stock = Stock::Unknown;
+            }
+            if let (Begun::Some | Begun::None(_), None, Stock::Unknown) = (&begun, &looking, &stock) {
                 looking = self.look(&target);
                 rung = false;
             }
-            let until = match (&shut, &stock) {
-                (Some(until), _) => *until,
-                (None, Stock::NothingUntil(until)) => *until,
-                (None, Stock::Unknown) => None,
+            let until = match (&begun, stock.until()) {
+                (Begun::Shut(until), _) => *until,
+                (Begun::None(widens), due) => (*widens).into_iter().chain(due).min(),
+                (Begun::Some, due) => due,
             };
             tokio::select! {
                 found = async { looking.as_mut()?.await }, if looking.is_some() => {
@@ -156,9 +174,8 @@ impl Worker {
         while self.attempts.join_next().await.is_some() {}
     }
 
-    /// Begins an attempt for whatever is leased and has a slot. Answers that the sink may not be asked, and until when,
-    /// where it may not; what waits for long goes back.
-    async fn begin_all(&mut self, target: &Arc<Target>) -> Option<Option<u64>> {
+    /// Begins an attempt for whatever is leased and has a slot; what waits for long for the sink goes back.
+    async fn begin_all(&mut self, target: &Arc<Target>) -> Begun {
         let now = self.ledger.clock.now();
         let shut = target.gate.shut(&self.ledger, &self.name, now);
         self.tell_holds(target, now).await;
@@ -166,15 +183,16 @@ impl Worker {
             if until.is_none_or(|until| until > now + PATIENCE) {
                 self.ahead.give_back(&self.ledger).await;
             }
-            return Some(until);
+            return Begun::Shut(until);
         }
         let wanted = self.ahead.fitting(self.slots(target, now));
         if wanted == 0 {
-            return None;
+            let waits = self.ahead.counts() != (0, 0);
+            return Begun::None(if waits { target.gate.widens_at(target.plan.concurrency, now) } else { None });
         }
         let passes = match target.gate.ask(wanted, now) {
             Opening::For(passes) => passes,
-            Opening::Shut(until) => return Some(until),
+            Opening::Shut(until) => return Begun::Shut(until),
         };
         for pass in passes {
             let Some(Leased { id, delivery }) = self.ahead.next() else { break };
@@ -183,7 +201,7 @@ impl Worker {
             let (ledger, target) = (Arc::clone(&self.ledger), Arc::clone(target));
             self.attempts.spawn(Attempt { ledger, target, id, delivery, pass, slot }.run());
         }
-        None
+        Begun::Some
     }
 
     /// Attempts that may be begun, as far as room for them goes.
@@ -198,7 +216,7 @@ impl Worker {
 
     /// Looks for more, once half of what may be leased ahead is used up: as many as may be under way, and one where a
     /// single probe decides.
-    fn look(&self, target: &Target) -> Option<Looking> {
+    fn look(&self, target: &Arc<Target>) -> Option<Looking> {
         let now = self.ledger.clock.now();
         let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), now).min(LEASE_BATCH);
         let most = if target.gate.is_closed(now) { concurrency } else { 1 };
@@ -212,7 +230,7 @@ impl Worker {
             return None;
         }
         let slots = Slots::shared(common, reserved);
-        Some(Box::pin(refill(Arc::clone(&self.ledger), Arc::clone(&self.name), slots, bytes)))
+        Some(Box::pin(refill(Arc::clone(&self.ledger), Arc::clone(target), slots, bytes)))
     }
 
     /// Writes down who holds the sink by itself, so that the status of its events can say so.

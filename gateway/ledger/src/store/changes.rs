@@ -257,9 +257,7 @@ impl<'c> Changes<'c> {
                 }
                 Reply::Removed(removed)
             }
-            Work::ForgetClaims { tenant, at, .. } => {
-                Reply::Removed(self.claims.forget_oldest(tenant, at.cast_signed())?)
-            }
+            Work::ForgetClaims { tenant, at, .. } => Reply::Removed(self.claims.forget_expired(tenant, *at)?),
         })
     }
 

@@ -27,9 +27,9 @@ pub(crate) enum ClaimChange {
     Begin { fingerprint: [u8; 32], expires_at: u64, max_keys: u64 },
     /// It was answered; a repetition is told the same.
     Complete { answer: StoredAnswer, expires_at: u64 },
-    /// Nobody knows what became of it.
+    /// Nobody knows what became of it, where it was not answered.
     Unknown,
-    /// It may be sent anew.
+    /// It may be sent anew, where it was not answered.
     Release,
 }
 
@@ -38,8 +38,9 @@ pub(crate) struct ClaimTables<'c> {
     get: Statement<'c>,
     put: Statement<'c>,
     finish: Statement<'c>,
-    state: Statement<'c>,
+    unknown: Statement<'c>,
     remove: Statement<'c>,
+    remove_open: Statement<'c>,
     usage: Statement<'c>,
     add_usage: Statement<'c>,
     oldest: Statement<'c>,
@@ -56,8 +57,9 @@ impl<'c> ClaimTables<'c> {
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?,
             finish: sql("UPDATE claims SET state = ?4, status = ?5, head = ?6, body = ?7, expires_at = ?8
                 WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
-            state: sql("UPDATE claims SET state = ?4 WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
+            unknown: sql("UPDATE claims SET state = 2 WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND state = 0")?,
             remove: sql("DELETE FROM claims WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
+            remove_open: sql("DELETE FROM claims WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND state = 0")?,
             usage: sql("SELECT keys FROM claim_usage WHERE tenant = ?1")?,
             add_usage: sql("INSERT INTO claim_usage (tenant, keys) VALUES (?1, ?2)
                 ON CONFLICT (tenant) DO UPDATE SET keys = keys + excluded.keys")?,
@@ -126,15 +128,18 @@ impl<'c> ClaimTables<'c> {
                 ])?;
             }
             ClaimChange::Unknown => {
-                self.state.execute((tenant, route, key, ClaimState::Unknown as u8))?;
+                self.unknown.execute((tenant, route, key))?;
             }
-            ClaimChange::Release => self.release(tenant, place)?,
+            ClaimChange::Release => {
+                let removed = self.remove_open.execute((tenant, route, key))?;
+                self.count_removed(tenant, removed)?;
+            }
         }
         Ok(Ok(()))
     }
 
     /// Room for one more claim at this place: an expired one leaves, and the oldest finished ones where there are too
-    /// many. One that is there is never taken over.
+    /// many. One that was answered, or stands for another request, is never taken over.
     fn make_room(
         &mut self,
         tenant: &str,
@@ -146,27 +151,34 @@ impl<'c> ClaimTables<'c> {
         let there = self.get.query_row((tenant, &place.route, &place.key), read_entry).optional()?;
         match judge(there.as_ref(), fingerprint, now) {
             Verdict::New => {}
-            // The route lets its requests be sent again, or its caller would not ask.
-            Verdict::Unknown => {}
-            Verdict::InProgress | Verdict::Replay | Verdict::Reused => return Ok(Err(ClaimFault::Taken)),
+            // The route lets its requests be sent again, or its caller would not ask. In flight it is the caller's own.
+            Verdict::Unknown | Verdict::InProgress => {}
+            Verdict::Replay | Verdict::Reused => return Ok(Err(ClaimFault::Taken)),
         }
         if there.is_some() {
             self.release(tenant, place)?;
         }
         let max_keys = i64::try_from(max_keys).unwrap_or(i64::MAX);
         let used: i64 = self.usage.query_row((tenant,), |row| row.get(0)).optional()?.unwrap_or(0);
-        if used >= max_keys && self.forget_oldest(tenant, i64::MAX)? == 0 {
+        // More than one where the tenant may have fewer than before, a few at a time.
+        let too_many = used.saturating_sub(max_keys).saturating_add(1);
+        if too_many > 0 && self.forget_oldest(tenant, i64::MAX, too_many)? == 0 {
             return Ok(Err(ClaimFault::Full));
         }
         self.add_usage.execute((tenant, 1))?;
         Ok(Ok(()))
     }
 
-    /// Removes a few of the tenant's finished claims, oldest first: those that have expired at `until`.
-    pub fn forget_oldest(&mut self, tenant: &str, until: i64) -> rusqlite::Result<usize> {
+    /// Removes a few of the tenant's claims that have expired.
+    pub fn forget_expired(&mut self, tenant: &str, now: u64) -> rusqlite::Result<usize> {
+        self.forget_oldest(tenant, now.cast_signed(), FORGOTTEN)
+    }
+
+    /// Removes finished claims of the tenant, at most `count` and a few, oldest first: those that expire until `until`.
+    fn forget_oldest(&mut self, tenant: &str, until: i64, count: i64) -> rusqlite::Result<usize> {
         let oldest: Vec<Place> = self
             .oldest
-            .query_map((tenant, until, FORGOTTEN), |row| Ok(Place { route: row.get(0)?, key: row.get(1)? }))?
+            .query_map((tenant, until, count.min(FORGOTTEN)), |row| Ok(Place { route: row.get(0)?, key: row.get(1)? }))?
             .collect::<rusqlite::Result<_>>()?;
         for place in &oldest {
             self.release(tenant, place)?;
@@ -176,6 +188,10 @@ impl<'c> ClaimTables<'c> {
 
     pub fn release(&mut self, tenant: &str, place: &Place) -> rusqlite::Result<()> {
         let removed = self.remove.execute((tenant, &place.route, &place.key))?;
+        self.count_removed(tenant, removed)
+    }
+
+    fn count_removed(&mut self, tenant: &str, removed: usize) -> rusqlite::Result<()> {
         if removed > 0 {
             self.add_usage.execute((tenant, -1))?;
         }

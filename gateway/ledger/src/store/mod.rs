@@ -108,7 +108,8 @@ impl Shared {
         self.bells.remove(sink);
     }
 
-    fn ring(&self, sink: &str) {
+    /// The sink's worker has something to do, or whoever looks after sinks without one.
+    pub fn ring(&self, sink: &str) {
         match self.bells.get(sink) {
             Some(bell) => bell.notify_one(),
             None => self.dispatch.notify_one(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use sluis_ledger::clock::{Clock, ManualClock};
 use sluis_ledger::{EventStatus, LastError, Ledger, Options};
+use sluis_model::breaker::BreakerSettings;
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::hook::event::{
     ANSWER_BYTES, Asking, CheckedPreparation, CheckedShaped, EventFault, EventHook, EventView, SinkAnswer, Verdict,
@@ -15,7 +16,7 @@ use sluis_model::hook::event::{
 use sluis_model::plan;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, settings};
+use crate::support::{ErpSink, NEW_YEAR, NO_BREAKER, Running, Say, event, settings};
 
 /// Longer than the ledger waits for a plugin.
 const TOO_LONG: Duration = Duration::from_secs(91);
@@ -486,5 +487,27 @@ async fn half_an_answer_is_none_that_a_plugin_could_judge() {
     let error = error(&status);
     assert_eq!((&*error.kind, &*error.class, error.status), ("connection_broken", "ambiguous", None));
     assert_eq!(stub.told().len(), 1, "shaped, not judged");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_faults_and_verdicts_of_a_plugin_do_not_shut_its_sink_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    let shapes = (0..10).map(|_| Does::Says(Err(TRAP)));
+    let judges = (0..10).map(|_| Does::says(Verdict::Retry(Some(3600))));
+    let stub = Stub::new(shapes, judges);
+    let breaker = BreakerSettings { consecutive_failures: 5, ..NO_BREAKER };
+    let running = start(dir.path(), plan::Sink { breaker, ..with_plugin(erp.plan()) }, &stub);
+    for _ in 0..20 {
+        running.accept(event("{}")).await;
+    }
+    for _ in 0..10 {
+        erp.next().await;
+    }
+    running.until_backlog(|backlog| backlog.count(DeliveryState::RetryWait) == 20).await;
+    let id = running.accept(event("{}")).await;
+    running.until(id, EventState::Completed).await;
+    assert!(running.ledger.sink_holds("erp").is_empty());
     running.stop().await;
 }

@@ -4,9 +4,11 @@
 mod support;
 
 mod accept;
+mod claims;
 mod deliver;
 mod faults;
 mod files;
+mod gate;
 mod hook;
 mod kill;
 mod kv;

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluis_ledger::clock::{Clock, ManualClock};
-use sluis_ledger::{EventStatus, Ledger, Options};
+use sluis_ledger::{Backlog, EventStatus, Ledger, Options};
 use sluis_model::breaker::BreakerSettings;
 use sluis_model::event::{DeliveryState, EventSink, EventState, NewEvent};
 use sluis_model::lane::Lane;
@@ -23,7 +23,7 @@ use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 /// 2026-01-01T00:00:00Z.
@@ -112,14 +112,22 @@ pub enum Say {
     Nothing,
     /// Answers 200 after this time.
     Slow(Duration),
+    /// Answers 200 once this has a permit for it.
+    When(Arc<Semaphore>),
     /// Closes the connection after the request.
     HangUp,
+}
+
+/// What a sink answers, in this order; and what after that.
+struct Script {
+    queued: VecDeque<Say>,
+    otherwise: Say,
 }
 
 /// A sink on a free port: answers what is queued, then 200.
 pub struct ErpSink {
     pub address: SocketAddr,
-    said: Arc<Mutex<VecDeque<Say>>>,
+    script: Arc<Mutex<Script>>,
     got: mpsc::Receiver<Got>,
 }
 
@@ -127,13 +135,13 @@ impl ErpSink {
     pub async fn start() -> ErpSink {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let script = Arc::new(Mutex::new(Script { queued: VecDeque::new(), otherwise: Say::Status(200) }));
         let (sender, got) = mpsc::channel(100_000);
-        let script = Arc::clone(&said);
+        let said = Arc::clone(&script);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (script, sender) = (Arc::clone(&script), sender.clone());
+                let (script, sender) = (Arc::clone(&said), sender.clone());
                 let service = service_fn(move |request| answer(request, Arc::clone(&script), sender.clone()));
                 tokio::spawn(async move {
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -142,12 +150,17 @@ impl ErpSink {
                 });
             }
         });
-        ErpSink { address, said, got }
+        ErpSink { address, script, got }
     }
 
     /// Queues answers.
     pub fn say(&self, answers: impl IntoIterator<Item = Say>) {
-        self.said.lock().unwrap().extend(answers);
+        self.script.lock().unwrap().queued.extend(answers);
+    }
+
+    /// What it answers once the queue is empty.
+    pub fn otherwise(&self, answer: Say) {
+        self.script.lock().unwrap().otherwise = answer;
     }
 
     /// The next request.
@@ -184,12 +197,15 @@ impl ErpSink {
 
 async fn answer(
     request: Request<Incoming>,
-    script: Arc<Mutex<VecDeque<Say>>>,
+    script: Arc<Mutex<Script>>,
     sender: mpsc::Sender<Got>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    let say = script.lock().unwrap().pop_front().unwrap_or(Say::Status(200));
+    let say = {
+        let mut script = script.lock().unwrap();
+        script.queued.pop_front().unwrap_or_else(|| script.otherwise.clone())
+    };
     let path = head.uri.to_string();
     sender.send(Got { method: head.method, path, headers: head.headers, body }).await.unwrap();
     let mut response = Response::new(Full::default());
@@ -205,6 +221,7 @@ async fn answer(
         }
         Say::Nothing => match std::future::pending::<Infallible>().await {},
         Say::Slow(wait) => tokio::time::sleep(wait).await,
+        Say::When(permits) => permits.acquire().await.unwrap().forget(),
         Say::HangUp => return Err(std::io::Error::other("told to hang up")),
     }
     Ok(response)
@@ -282,6 +299,18 @@ impl Running {
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(status) => status,
             Err(_) => panic!("still {:#?}", self.status(id).await),
+        }
+    }
+
+    /// Waits until the backlog is so.
+    pub async fn until_backlog(&self, so: impl Fn(&Backlog) -> bool) {
+        let wait = async {
+            while !so(&self.ledger.backlog()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("still {:#?}", self.ledger.backlog());
         }
     }
 
