@@ -147,7 +147,8 @@ async fn after_an_outage_the_sink_gets_a_tenth_and_then_evenly_more() {
     for _ in 0..3 {
         erp.next().await;
     }
-    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) == 2).await;
+    // Those that are leased ahead wait for their slots.
+    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) > 2).await;
     // Of 2, 8, 14 and 20 a quarter is kept for critical deliveries, where there are four.
     for (seconds, more) in [(20, 4), (20, 5), (20, 4)] {
         assert!(erp.drain().is_empty());
@@ -156,7 +157,7 @@ async fn after_an_outage_the_sink_gets_a_tenth_and_then_evenly_more() {
             erp.next().await;
         }
     }
-    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) == 15).await;
+    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) > 15).await;
     assert!(erp.drain().is_empty());
     running.drop_dead().await;
 }
