@@ -92,10 +92,9 @@ pub(super) struct Worker {
 
 /// What came of what was leased ahead.
 enum Begun {
-    /// Some attempts were begun.
-    Some,
-    /// Nothing waits, or there is no slot for it; one more may come at this time, while the sink recovers.
-    None(Option<u64>),
+    /// Whether any attempts were begun. Where more are leased than there are slots, one more slot may come at this time,
+    /// while the sink recovers.
+    Open { any: bool, widens: Option<u64> },
     /// The sink may not be asked before this time, or before the bell rings.
     Shut(Option<u64>),
 }
@@ -132,17 +131,16 @@ impl Worker {
                 (target, stock, rung) = (latest, Stock::Unknown, true);
             }
             let begun = self.begin_all(&target).await;
-            if let (Begun::Some, Stock::NothingForThisRoom(_)) = (&begun, &stock) {
+            if let (Begun::Open { any: true, .. }, Stock::NothingForThisRoom(_)) = (&begun, &stock) {
                 stock = Stock::Unknown;
             }
-            if let (Begun::Some | Begun::None(_), None, Stock::Unknown) = (&begun, &looking, &stock) {
+            if let (Begun::Open { .. }, None, Stock::Unknown) = (&begun, &looking, &stock) {
                 looking = self.look(&target);
                 rung = false;
             }
-            let until = match (&begun, stock.until()) {
-                (Begun::Shut(until), _) => *until,
-                (Begun::None(widens), due) => (*widens).into_iter().chain(due).min(),
-                (Begun::Some, due) => due,
+            let until = match begun {
+                Begun::Shut(until) => until,
+                Begun::Open { widens, .. } => widens.into_iter().chain(stock.until()).min(),
             };
             tokio::select! {
                 found = async { looking.as_mut()?.await }, if looking.is_some() => {
@@ -186,14 +184,14 @@ impl Worker {
             return Begun::Shut(until);
         }
         let wanted = self.ahead.fitting(self.slots(target, now));
-        if wanted == 0 {
-            let waits = self.ahead.counts() != (0, 0);
-            return Begun::None(if waits { target.gate.widens_at(target.plan.concurrency, now) } else { None });
-        }
-        let passes = match target.gate.ask(wanted, now) {
-            Opening::For(passes) => passes,
-            Opening::Shut(until) => return Begun::Shut(until),
+        let passes = match wanted {
+            0 => Vec::new(),
+            _ => match target.gate.ask(wanted, now) {
+                Opening::For(passes) => passes,
+                Opening::Shut(until) => return Begun::Shut(until),
+            },
         };
+        let any = !passes.is_empty();
         for pass in passes {
             let Some(Leased { id, delivery }) = self.ahead.next() else { break };
             target.gate.begins(delivery.attempt, now);
@@ -201,7 +199,8 @@ impl Worker {
             let (ledger, target) = (Arc::clone(&self.ledger), Arc::clone(target));
             self.attempts.spawn(Attempt { ledger, target, id, delivery, pass, slot }.run());
         }
-        Begun::Some
+        let waits = self.ahead.counts() != (0, 0);
+        Begun::Open { any, widens: if waits { target.gate.widens_at(target.plan.concurrency, now) } else { None } }
     }
 
     /// Attempts that may be begun, as far as room for them goes.
@@ -219,7 +218,12 @@ impl Worker {
     fn look(&self, target: &Arc<Target>) -> Option<Looking> {
         let now = self.ledger.clock.now();
         let concurrency = target.gate.concurrency(target.plan.concurrency.max(1), now).min(LEASE_BATCH);
-        let most = if target.gate.is_closed(now) { concurrency } else { 1 };
+        let most = match self.in_flight.counts() {
+            _ if target.gate.is_closed(now) => concurrency,
+            (0, 0) => 1,
+            // The probe is out.
+            _ => return None,
+        };
         let (critical, others) = self.ahead.counts();
         let common = Some(most.saturating_sub(others)).filter(|common| *common >= most.div_ceil(2)).unwrap_or(0);
         // Critical ones do not wait for half of the others to be gone.
