@@ -111,6 +111,8 @@ pub(crate) struct NewClaim {
     pub expires_at: u64,
     pub max_keys: u64,
     pub answer: StoredAnswer,
+    /// It is stored already that a request was about to leave.
+    pub begun: bool,
 }
 
 /// Keys in use, with what for; as many as there are requests in flight.
@@ -166,7 +168,13 @@ impl Claim {
     pub(crate) fn with_event(&self, answer: StoredAnswer, accepted_at: u64) -> NewClaim {
         let Keyed { place, fingerprint, ttl, max_keys, .. } = &self.keyed;
         let expires_at = accepted_at.saturating_add(*ttl);
-        NewClaim { place: place.clone(), fingerprint: *fingerprint, expires_at, max_keys: *max_keys, answer }
+        let (place, fingerprint, max_keys) = (place.clone(), *fingerprint, *max_keys);
+        NewClaim { place, fingerprint, expires_at, max_keys, answer, begun: self.begun }
+    }
+
+    /// The transaction of its event is on stable storage, and the claim with it.
+    pub(crate) fn completed(&mut self) {
+        self.begun = false;
     }
 
     async fn edit(&self, change: ClaimChange) -> Result<(), ClaimFault> {
@@ -206,12 +214,12 @@ impl Ledger {
         let verdict = judge(found.as_ref().map(|found| &found.entry), &claim.keyed.fingerprint, self.clock.now());
         Ok(match (verdict, found) {
             (Verdict::New, _) => Claimed::New(claim),
-            (Verdict::Unknown, _) if claim.keyed.resend => Claimed::New(claim),
+            // Nobody has the key, so one that is stored as being in flight was let go, and that is still to be written.
+            (Verdict::Unknown | Verdict::InProgress, _) if claim.keyed.resend => Claimed::New(claim),
             (Verdict::Replay, Some(Found { answer: Some(answer), .. })) => Claimed::Replay(answer),
             (Verdict::Reused, found) => Claimed::Reused(found.and_then(|found| found.event)),
-            (Verdict::InProgress, _) => Claimed::InProgress,
-            // An answer that was too large to be kept is as good as none.
-            (Verdict::Unknown | Verdict::Replay, _) => Claimed::Unknown,
+            // An answer that cannot be read back is as good as none.
+            (Verdict::Unknown | Verdict::InProgress | Verdict::Replay, _) => Claimed::Unknown,
         })
     }
 }

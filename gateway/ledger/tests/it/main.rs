@@ -4,6 +4,7 @@
 mod support;
 
 mod accept;
+mod claims;
 mod deliver;
 mod faults;
 mod files;
