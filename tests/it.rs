@@ -15,6 +15,8 @@ mod demo;
 mod events;
 /// Forwarding: bodies, framings, protocols, deadlines, retries, hygiene.
 mod forward;
+/// Idempotency keys: requests that are sent again.
+mod idempotency;
 /// Tokens and keys through the whole gateway.
 mod identity;
 /// One mapping in every language; the examples and their twins.

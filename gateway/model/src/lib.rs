@@ -21,6 +21,7 @@ pub mod maintenance;
 pub mod pacing;
 pub mod plan;
 pub mod pointer;
+pub mod prefer;
 pub mod refusal;
 pub mod retry;
 pub mod rollout;
