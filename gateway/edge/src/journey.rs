@@ -8,8 +8,8 @@ use http::header::CONTENT_TYPE;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use sluis_ledger::Claim;
+use sluis_model::cloud_event::{self, Incoming};
 use sluis_model::hook::{CheckedDecision, CheckedEnqueue, CheckedForward};
-use sluis_model::lane::Lane;
 use sluis_model::limits::Permit;
 use sluis_model::plan::{Otherwise, Sink};
 use sluis_model::prefer::{Preferences, preferences};
@@ -46,18 +46,25 @@ struct Way {
     entry: Arc<UpstreamEntry>,
     target: String,
     change: HeaderChange,
-    body: RequestBody,
+    /// The plugin's, where it gave one.
+    body: Option<Bytes>,
     /// Whole exchange, at most.
     total: Duration,
 }
 
 /// What is to be kept of a request.
 struct Kept {
-    event_type: Arc<str>,
+    /// The plugin's; the sender's or the route's where none.
+    event_type: Option<Arc<str>>,
+    /// The plugin's; the sender's where none.
     key: Option<String>,
+    /// The plugin's; the request's where none.
     content_type: Option<String>,
-    body: Bytes,
+    /// The plugin's; the request's where none.
+    body: Option<Bytes>,
     sinks: Vec<Arc<Sink>>,
+    /// The CloudEvent that the request is.
+    event: Option<Incoming>,
     /// It was sent to an upstream, and nobody knows what became of it there.
     doubtful: bool,
     preference: Option<&'static str>,
@@ -86,12 +93,14 @@ pub async fn walk(
             return answer(session, head, body, &correlation_id, record).await;
         }
         Some(CheckedDecision::Enqueue(enqueue)) => {
-            let kept = shaped(&request, enqueue)?;
+            let CheckedEnqueue { event_type, key, content_type, body, sinks } = enqueue;
+            let (body, event) = (body.map(Bytes::from), event(session, &request)?);
+            let kept = Kept { event_type, key, content_type, body, sinks, event, doubtful: false, preference: None };
             return keep(cx, session, request, kept, record).await;
         }
         Some(CheckedDecision::Forward(forward)) => Some(forward),
         None if route.upstreams.is_empty() => {
-            let kept = unshaped(&request, request.body.clone(), None)?;
+            let kept = Kept { event: event(session, &request)?, ..unshaped(&request)? };
             return keep(cx, session, request, kept, record).await;
         }
         None => None,
@@ -99,7 +108,8 @@ pub async fn walk(
     let prefers = preferred(session, &request);
     let way = way(&request, forward, prefers)?;
     if prefers.respond_async && prefers.wait.is_none() {
-        let kept = Kept { preference: Some(RESPOND_ASYNC), ..unshaped(&request, way.body, Some(&way.change))? };
+        let event = event(session, &request)?;
+        let kept = Kept { event, preference: Some(RESPOND_ASYNC), ..rerouted(&request, way)? };
         return keep(cx, session, request, kept, record).await;
     }
     send(cx, session, request, way, prefers, record).await
@@ -127,47 +137,41 @@ fn way(request: &Request<'_>, forward: Option<CheckedForward>, prefers: Preferen
         entry,
         target: request.inbound.target(),
         change: HeaderChange::default(),
-        body: request.body.clone(),
+        body: None,
         total: prefers.wait.map_or(total, |wait| wait.min(total)),
     };
     if let Some(forward) = forward {
         way.target = forward.target.unwrap_or(way.target);
         way.change = HeaderChange { set: forward.set_headers, remove: forward.remove_headers };
-        way.body = forward.body.map_or(way.body, |body| RequestBody::Whole(body.into()));
+        way.body = forward.body.map(Bytes::from);
     }
     Ok(way)
 }
 
-/// An event as a plugin shaped it.
-fn shaped(request: &Request<'_>, enqueue: CheckedEnqueue) -> Result<Kept, Refusal> {
-    let CheckedEnqueue { event_type, key, content_type, body, sinks } = enqueue;
-    let body = match body {
-        Some(body) => body.into(),
-        None => whole(request.body.clone())?,
-    };
-    Ok(Kept { event_type, key, content_type, body, sinks, doubtful: false, preference: None })
-}
-
-/// A request as its route's event, with the changes with which it was to be forwarded.
-fn unshaped(request: &Request<'_>, body: RequestBody, change: Option<&HeaderChange>) -> Result<Kept, Refusal> {
-    let action = request.admitted.route.route.action.enqueue.as_ref().ok_or(Refusal::Internal)?;
-    let set = change.and_then(|change| change.set.iter().find(|(name, _)| name == CONTENT_TYPE));
-    Ok(Kept {
-        event_type: action.event_type.clone(),
-        key: None,
-        content_type: set.and_then(|(_, value)| value.to_str().ok()).map(str::to_owned),
-        body: whole(body)?,
-        sinks: action.sinks.clone(),
-        doubtful: false,
-        preference: None,
-    })
-}
-
-fn whole(body: RequestBody) -> Result<Bytes, Refusal> {
-    match body {
-        RequestBody::Whole(body) => Ok(body),
-        RequestBody::Stream => Err(Refusal::Internal),
+/// The CloudEvent that the request is, if it is one.
+fn event(session: &ServerSession, request: &Request<'_>) -> Result<Option<Incoming>, Refusal> {
+    let RequestBody::Whole(body) = &request.body else { return Err(Refusal::Internal) };
+    let event = cloud_event::incoming(&session.req_header().headers, body)?;
+    let data = event.as_ref().and_then(|event| event.data.as_ref());
+    match data.is_none_or(|data| request.admitted.route.route.body_format.admits(data)) {
+        true => Ok(event),
+        false => Err(Refusal::MalformedJson),
     }
+}
+
+/// A request as its route's event.
+fn unshaped(request: &Request<'_>) -> Result<Kept, Refusal> {
+    let action = request.admitted.route.route.action.enqueue.as_ref().ok_or(Refusal::Internal)?;
+    let sinks = action.sinks.clone();
+    let (event_type, key, content_type, body, event, preference) = (None, None, None, None, None, None);
+    Ok(Kept { event_type, key, content_type, body, sinks, event, doubtful: false, preference })
+}
+
+/// The same, as a plugin shaped it for the way that it does not go.
+fn rerouted(request: &Request<'_>, way: Way) -> Result<Kept, Refusal> {
+    let set = way.change.set.into_iter().find(|(name, _)| name == CONTENT_TYPE);
+    let content_type = set.and_then(|(_, value)| value.to_str().ok().map(str::to_owned));
+    Ok(Kept { content_type, body: way.body, ..unshaped(request)? })
 }
 
 /// Keeps the request durably; the client gets 202.
@@ -179,19 +183,28 @@ async fn keep(
     record: &mut Record,
 ) -> Result<(), Failure> {
     let route = &request.admitted.route.route;
-    let mut attributes = Vec::new();
+    let action = route.action.enqueue.as_ref().ok_or(Refusal::Internal)?;
+    let Incoming { event_type, key, content_type, data, mut attributes } = kept.event.unwrap_or_default();
     if kept.doubtful {
         attributes.push(("sluisoutcome".to_owned(), "unknown".to_owned()));
+        attributes.sort_unstable();
     }
+    let own_type = content_type.filter(|_| kept.body.is_none());
+    let body = match (kept.body.or(data), &request.body) {
+        (Some(body), _) => body,
+        (None, RequestBody::Whole(body)) => body.clone(),
+        (None, RequestBody::Stream) => return Err(Refusal::Internal.into()),
+    };
+    let sent_type = Some(event_type).filter(|sent| !sent.is_empty()).map(Arc::from);
     let event = Enqueue {
         tenant: request.admitted.tenant.as_ref().ok_or(Refusal::Internal)?,
         route: route.name.clone(),
-        event_type: kept.event_type,
-        key: kept.key,
-        content_type: kept.content_type.unwrap_or_else(|| content_type(session)),
-        body: kept.body,
+        event_type: kept.event_type.or(sent_type).unwrap_or_else(|| action.event_type.clone()),
+        key: kept.key.or(key),
+        content_type: kept.content_type.or(own_type).unwrap_or_else(|| self::content_type(session)),
+        body,
         sinks: &kept.sinks,
-        lane: route.action.enqueue.as_ref().map_or(Lane::Normal, |action| action.lane),
+        lane: action.lane,
         correlation_id: record.correlation_id.clone(),
         traceparent: record.traceparent.clone(),
         attributes,
@@ -232,8 +245,10 @@ async fn send(
     let falls_back = action.otherwise == Otherwise::Enqueue || prefers.respond_async;
     if falls_back && stranded.may_be_kept() && !session.req_header().method.is_safe() {
         let preference = prefers.respond_async.then_some(RESPOND_ASYNC);
-        let kept = unshaped(&request, way.body, Some(&way.change))?;
-        return keep(cx, session, request, Kept { doubtful: stranded.sent, preference, ..kept }, record).await;
+        // What is no CloudEvent could be forwarded as well, so it is kept as it is.
+        let event = event(session, &request).unwrap_or_default();
+        let kept = Kept { event, doubtful: stranded.sent, preference, ..rerouted(&request, way)? };
+        return keep(cx, session, request, kept, record).await;
     }
     // One that was begun and is dropped is unknown from then on.
     if let Some(claim) = request.claim.take().filter(|_| !stranded.sent) {
@@ -287,17 +302,18 @@ async fn depart(
         // Before the first byte leaves it is on disk that it may have.
         claim.begin().await.map_err(|fault| Stranded::before(idempotency::unclaimed(fault)))?;
     }
-    if matches!(way.body, RequestBody::Stream) {
+    let body = way.body.clone().map_or_else(|| request.body.clone(), RequestBody::Whole);
+    if matches!(body, RequestBody::Stream) {
         body::invite(session).await.map_err(Stranded::before)?;
     }
-    let outgoing = outgoing(session, request, way, record);
+    let outgoing = outgoing(session, request, way, &body, record);
     record.upstream(&entry.state.settings.name);
     let mut attempts = Attempts::default();
     let began = Instant::now();
     let job = Job {
         upstream: &entry.state,
         outgoing: &outgoing,
-        body: way.body.clone(),
+        body,
         retry_unsafe: request.admitted.route.route.retry_unsafe,
         stays: request.claim.is_some(),
         total: way.total,
@@ -321,7 +337,13 @@ async fn depart(
     }
 }
 
-fn outgoing(session: &mut ServerSession, request: &mut Request<'_>, way: &Way, record: &Record) -> Outgoing {
+fn outgoing(
+    session: &mut ServerSession,
+    request: &mut Request<'_>,
+    way: &Way,
+    body: &RequestBody,
+    record: &Record,
+) -> Outgoing {
     Outgoing {
         method: session.req_header().method.clone(),
         target: way.target.clone(),
@@ -334,7 +356,7 @@ fn outgoing(session: &mut ServerSession, request: &mut Request<'_>, way: &Way, r
             client: record.client,
             tls: record.tls,
         },
-        length: outgoing_length(session, &way.body),
+        length: outgoing_length(session, body),
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod cloud_event;
 pub mod config;
 pub mod event;
 pub mod fields;

@@ -90,6 +90,10 @@ pub enum Refusal {
     BodyTooLarge,
     /// The route demands JSON and the body is not.
     MalformedJson,
+    /// The request says that it is a CloudEvent, and is not as the specification has it, or is more than is taken.
+    MalformedCloudEvent,
+    /// A batch of CloudEvents, or one in another format than JSON.
+    UnsupportedCloudEvent,
     /// The upstream's breaker is open; the next probe is this far away.
     CircuitOpen(Duration),
     /// The upstream is in a maintenance window, which ends in this time.
@@ -238,6 +242,10 @@ impl Refusal {
             Refusal::UpstreamBusy => (503, "upstream-busy", "The upstream is at its capacity", Upstream),
             Refusal::BodyTooLarge => (413, "body-too-large", "The request body is too large", Client),
             Refusal::MalformedJson => (400, "malformed-json", "The request body must be JSON in UTF-8", Client),
+            Refusal::MalformedCloudEvent => (400, "malformed-cloudevent", "The CloudEvent is malformed", Client),
+            Refusal::UnsupportedCloudEvent => {
+                (415, "unsupported-cloudevent", "Only single CloudEvents, in binary mode or as JSON, are taken", Client)
+            }
             Refusal::CircuitOpen(_) => (503, "circuit-open", "The upstream is temporarily unavailable", Upstream),
             Refusal::UpstreamMaintenance(_) => {
                 (503, "upstream-maintenance", "The upstream is being maintained", Upstream)
