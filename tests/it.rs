@@ -7,14 +7,20 @@ mod support;
 
 /// `sluis plugin`: a tenant's day, from an empty folder to a bad version that rolls itself back.
 mod author;
+/// CloudEvents: taken in and sent on, in both modes.
+mod cloudevents;
 /// `sluis check` and `sluis config` on real files.
 mod config;
 /// `sluis demo`: the tour, and the stand-ins alone.
 mod demo;
 /// Events on their way to sinks: shaped and judged by plugins.
 mod events;
+/// Store and forward, and clients that would rather not wait.
+mod fallback;
 /// Forwarding: bodies, framings, protocols, deadlines, retries, hygiene.
 mod forward;
+/// Idempotency keys: requests that are sent again.
+mod idempotency;
 /// Tokens and keys through the whole gateway.
 mod identity;
 /// One mapping in every language; the examples and their twins.

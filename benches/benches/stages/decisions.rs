@@ -140,6 +140,7 @@ fn sink() -> Sink {
             timeout: Duration::from_secs(30),
             headers: Vec::new(),
             ca: None,
+            format: sluis_model::plan::EventFormat::Binary,
         }),
         plugin: None,
         retry: RetrySettings {

@@ -2,6 +2,7 @@
 //! no guest runs for a stranger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use sluis_model::breaker::Pass;
@@ -11,7 +12,9 @@ use sluis_model::plan::Auth;
 use sluis_model::refusal::{Refusal, TokenFault};
 
 use crate::clock::Clock;
+use crate::idempotency;
 use crate::state::{App, Generation, RouteState, TenantState};
+use crate::upstream::UpstreamState;
 
 /// A request that may have its body read.
 pub struct Admitted<'g> {
@@ -84,10 +87,13 @@ pub async fn admit<'g>(
     }
     permits[1] = Some(app.in_flight.try_acquire().ok_or(Refusal::Overloaded)?);
 
-    // 4 Idempotency has its place here: a replay needs neither upstream nor guest.
+    // 4 Idempotency has its place here: a replay needs neither upstream nor guest. What a key and a request are is told
+    // by the body, so `serve` claims the key once that is there; until then step 5 has to wait, too.
+    let keyed = idempotency::of(&route.route, head.method).is_some();
 
     // 5 Breaker and backlog: a way that is known to be shut is not walked to its end.
     let leave = match (&route.upstreams[..], &route.route.action.enqueue) {
+        _ if keyed => None,
         ([only], None) => Some(leave(&only.state, now)?),
         ([], Some(_)) => {
             if let Some(tenant) = &tenant {
@@ -103,8 +109,12 @@ pub async fn admit<'g>(
     Ok(Admitted { route, parameters, tenant, identity, leave, _permits: permits })
 }
 
-/// Asks an upstream's breaker and its permits.
-pub fn leave(upstream: &crate::upstream::UpstreamState, now: u64) -> Result<Leave, Refusal> {
+/// Asks an upstream's calendar, its permits and its breaker.
+pub fn leave(upstream: &UpstreamState, now: u64) -> Result<Leave, Refusal> {
+    let wall = Clock::unix_millis();
+    if let Some(end) = upstream.settings.maintenance.open_until(wall) {
+        return Err(Refusal::UpstreamMaintenance(Duration::from_millis(end.saturating_sub(wall))));
+    }
     let permit = upstream.permits.try_acquire().ok_or(Refusal::UpstreamBusy)?;
     let pass = upstream.breaker.admit(now).map_err(Refusal::CircuitOpen)?;
     Ok(Leave { pass, permit })

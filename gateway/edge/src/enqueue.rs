@@ -1,4 +1,4 @@
-//! The journey to the ledger: 202 with a `Location` once the event is on disk, and the resource behind that location.
+//! What the journey to the ledger ends with: 202 with a `Location` once the event is on disk, and the resource behind that location.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use serde::Serialize;
-use sluis_ledger::{AcceptError, ClaimFault, ReadError};
+use sluis_ledger::{AcceptError, Claim, ReadError};
 use sluis_model::event::NewEvent;
 use sluis_model::lane::Lane;
 use sluis_model::plan::{Auth, Sink};
@@ -14,6 +14,7 @@ use sluis_model::refusal::{Refusal, TokenFault};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::idempotency;
 use crate::state::{App, Generation, TenantState};
 
 /// Where events can be asked for; no route can be configured below it.
@@ -41,6 +42,10 @@ pub struct Enqueue<'a> {
     pub correlation_id: Arc<str>,
     /// Of the request.
     pub traceparent: Arc<str>,
+    /// CloudEvents attributes beyond those that have a field here.
+    pub attributes: Vec<(String, String)>,
+    /// What the client preferred (RFC 7240 §3), where it had its will.
+    pub preference: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -56,13 +61,19 @@ pub fn room(app: &App, tenant: &TenantState) -> Result<(), Refusal> {
     app.ledger.room(&tenant.tenant.id, tenant.tenant.limits.queue_bytes).map_err(|error| refusal(&error))
 }
 
-/// Accepts the event; returns its answer only after the commit is on disk.
-pub async fn enqueue(app: &App, enqueue: Enqueue<'_>) -> Result<(ResponseHeader, Bytes), Refusal> {
+/// Accepts the event; returns its answer only after the commit is on disk. Under an idempotency key the same commit holds
+/// the answer, so that a repetition gets it whatever happens.
+pub async fn enqueue(
+    app: &App,
+    enqueue: Enqueue<'_>,
+    claim: Option<&mut Claim>,
+) -> Result<(ResponseHeader, Bytes), Refusal> {
     let id = Uuid::now_v7();
-    let limits = &enqueue.tenant.tenant.limits;
+    let (head, body) = accepted(id, &enqueue)?;
+    let Enqueue { tenant, correlation_id, .. } = enqueue;
     let event = NewEvent {
         id,
-        tenant: enqueue.tenant.tenant.id.clone(),
+        tenant: tenant.tenant.id.clone(),
         route: enqueue.route,
         event_type: enqueue.event_type,
         key: enqueue.key,
@@ -71,20 +82,34 @@ pub async fn enqueue(app: &App, enqueue: Enqueue<'_>) -> Result<(ResponseHeader,
         sinks: enqueue.sinks.iter().map(|sink| sink.of_event()).collect(),
         lane: enqueue.lane,
         causation_id: None,
-        attributes: Vec::new(),
-        correlation_id: enqueue.correlation_id.clone(),
+        attributes: enqueue.attributes,
+        correlation_id: correlation_id.clone(),
         traceparent: Some(enqueue.traceparent),
         accepted_at: Clock::unix_millis(),
     };
-    app.ledger.accept(event, limits.queue_bytes).await.map_err(|error| refusal(&error))?;
-    enqueue.tenant.metrics.accepted.inc();
+    let queue_bytes = tenant.tenant.limits.queue_bytes;
+    let kept = match claim {
+        None => app.ledger.accept(event, queue_bytes).await,
+        Some(claim) => {
+            let answer = idempotency::stored(&head, &body, &correlation_id);
+            app.ledger.accept_claimed(event, claim, answer, queue_bytes).await
+        }
+    };
+    kept.map_err(|error| refusal(&error))?;
+    tenant.metrics.accepted.inc();
+    Ok((head, body))
+}
+
+/// The 202 of an event.
+fn accepted(id: Uuid, enqueue: &Enqueue<'_>) -> Result<(ResponseHeader, Bytes), Refusal> {
     let id = id.to_string();
     let location = format!("{EVENTS_PATH}{id}");
     let accepted =
         Accepted { id: &id, state: "accepted", status_url: &location, correlation_id: &enqueue.correlation_id };
     let body = serde_json::to_vec(&accepted).map_err(|_| Refusal::Internal)?;
-    let head = head(202, &[(LOCATION.as_str(), &location), (RETRY_AFTER.as_str(), "1")])?;
-    Ok((head, body.into()))
+    let mut fields = vec![(LOCATION.as_str(), location.as_str()), (RETRY_AFTER.as_str(), "1")];
+    fields.extend(enqueue.preference.map(|preference| ("preference-applied", preference)));
+    Ok((head(202, &fields)?, body.into()))
 }
 
 /// `GET /v1/events/{id}`: the state of an event of the caller's own tenant. Another tenant's is not found.
@@ -96,10 +121,7 @@ pub async fn status(
 ) -> Result<(ResponseHeader, Bytes), Refusal> {
     let tenant = caller(generation, headers).await?;
     let id = Uuid::try_parse(id).map_err(|_| Refusal::EventNotFound)?;
-    let found = app.ledger.status(&tenant, id).await.map_err(|error| match error {
-        ReadError::Busy => Refusal::Overloaded,
-        ReadError::Storage | ReadError::Closed => Refusal::QueueStorageFault,
-    })?;
+    let found = app.ledger.status(&tenant, id).await.map_err(|error| unreadable(&error))?;
     let event = found.ok_or(Refusal::EventNotFound)?;
     let body = serde_json::to_vec(&event).map_err(|_| Refusal::Internal)?;
     let fields: &[(&str, &str)] = if event.state.is_final() { &[] } else { &[(RETRY_AFTER.as_str(), "1")] };
@@ -142,13 +164,19 @@ fn head(status: u16, fields: &[(&'static str, &str)]) -> Result<ResponseHeader, 
     build().map_err(|_| Refusal::Internal)
 }
 
+/// What a client is told where the ledger does not answer a question.
+pub fn unreadable(error: &ReadError) -> Refusal {
+    match error {
+        ReadError::Busy => Refusal::Overloaded,
+        ReadError::Storage | ReadError::Closed => Refusal::QueueStorageFault,
+    }
+}
+
 fn refusal(error: &AcceptError) -> Refusal {
     match error {
         AcceptError::TenantFull => Refusal::TenantQueueFull,
         AcceptError::Full => Refusal::QueueFull,
-        AcceptError::Claim(ClaimFault::Full) => Refusal::IdempotencyFull,
-        AcceptError::Claim(ClaimFault::Taken) => Refusal::IdempotencyInProgress,
-        AcceptError::Claim(ClaimFault::Unavailable) => Refusal::QueueStorageFault,
+        AcceptError::Claim(fault) => idempotency::unclaimed(*fault),
         AcceptError::Storage | AcceptError::Closed | AcceptError::Duplicate => Refusal::QueueStorageFault,
     }
 }

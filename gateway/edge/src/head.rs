@@ -83,9 +83,9 @@ impl Inbound {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
     }
 
-    /// Names nominated by `Connection`.
-    pub fn into_nominated(self) -> Vec<HeaderName> {
-        self.nominated
+    /// Names nominated by `Connection`, once; none are left.
+    pub fn take_nominated(&mut self) -> Vec<HeaderName> {
+        std::mem::take(&mut self.nominated)
     }
 }
 

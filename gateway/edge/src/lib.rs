@@ -17,6 +17,8 @@ pub mod forward;
 pub mod guard;
 pub mod head;
 pub mod http_client;
+pub mod idempotency;
+pub mod journey;
 pub mod jwks;
 pub mod load;
 pub mod metrics;

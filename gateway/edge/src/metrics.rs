@@ -66,6 +66,9 @@ pub struct Metrics {
     pub plugin_counters: IntCounterVec,
     /// Additions to counters that a tenant has not.
     pub plugin_counts_dropped: IntCounterVec,
+    /// Requests under an idempotency key, by what the key said of them: `new`, `replayed`, `in_progress`, `reused` or
+    /// `unknown`.
+    pub idempotency: IntCounterVec,
     /// Events accepted.
     pub events_accepted: IntCounterVec,
     /// Group commit: events in one.
@@ -158,6 +161,7 @@ impl Metrics {
                 "Additions to counters that a tenant has not",
                 &["tenant"],
             )?,
+            idempotency: counters("idempotency_total", "Requests under an idempotency key", &["result"])?,
             events_accepted: counters("events_accepted_total", "Events accepted durably", &["tenant"])?,
             ledger_batch: histogram("ledger_batch_size", "Events in one commit", BATCH)?,
             ledger_commit: histogram("ledger_commit_seconds", "Commit with fsync", LATENCY)?,

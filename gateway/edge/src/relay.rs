@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use sluis_ledger::Claim;
 use sluis_model::fields;
 use sluis_model::hook::{CheckedResponse, ResponseView};
 use sluis_model::refusal::Refusal;
@@ -15,29 +16,89 @@ use sluis_model::refusal::Refusal;
 use crate::admit::Admitted;
 use crate::decide::{self, Asked};
 use crate::forward::{Failure, Forwarded};
+use crate::idempotency::{self, KEPT_BYTES, Settled};
 use crate::record::Record;
+use crate::reply::{self, CORRELATION_ID};
 use crate::serving::Picked;
 use crate::state::Context;
 
-/// Streams the answer to the client, or hands it to `on-response` first.
+/// Whose answer it is.
+pub struct Asker<'a> {
+    /// The request.
+    pub admitted: &'a Admitted<'a>,
+    /// Which versions of the plugin have it.
+    pub picked: Option<&'a Picked>,
+    /// Its idempotency key, under which it was sent.
+    pub claim: Option<Claim>,
+}
+
+/// Streams the answer to the client, or hands it to `on-response` first. What is to be kept under the request's key is
+/// whole before the client sees any of it.
 pub async fn relay(
     cx: Context<'_>,
     session: &mut ServerSession,
-    admitted: &Admitted<'_>,
-    picked: Option<&Picked>,
+    asker: Asker<'_>,
     forwarded: Forwarded,
     record: &mut Record,
 ) -> Result<(), Failure> {
+    let Asker { admitted, picked, claim } = asker;
+    let claim = settle(admitted, claim, &forwarded).await;
     match (picked, &admitted.tenant) {
         (Some(picked), Some(tenant)) if picked.serves.plugin.hooks().on_response => {
             let asked = Asked { route: admitted.route, tenant, picked };
-            through_guest(cx, session, asked, forwarded, record).await
+            through_guest(cx, session, asked, claim, forwarded, record).await
         }
-        _ => stream(session, forwarded, record).await,
+        _ => match claim {
+            Some(claim) => keep(session, claim, forwarded, record).await,
+            None => stream(session, Bytes::new(), forwarded, record).await,
+        },
     }
 }
 
-async fn stream(session: &mut ServerSession, mut forwarded: Forwarded, record: &mut Record) -> Result<(), Failure> {
+/// The claim, where the answer is to be kept under it.
+async fn settle(admitted: &Admitted<'_>, claim: Option<Claim>, forwarded: &Forwarded) -> Option<Claim> {
+    let (claim, head) = (claim?, forwarded.head());
+    match idempotency::settle(head.status, &head.headers, admitted.route.route.retry_unsafe) {
+        Settled::Keep => Some(claim),
+        Settled::Release => {
+            claim.release().await;
+            None
+        }
+        // It was begun, so dropping it says so.
+        Settled::Unknown => None,
+    }
+}
+
+/// Keeps the answer, then sends it. One that is too large is streamed, and stays unknown.
+async fn keep(
+    session: &mut ServerSession,
+    claim: Claim,
+    mut forwarded: Forwarded,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    if forwarded.content_length().is_some_and(|length| length > KEPT_BYTES as u64) {
+        return stream(session, Bytes::new(), forwarded, record).await;
+    }
+    let body = match collect(&mut forwarded, KEPT_BYTES).await? {
+        Collected::Whole(body) => body,
+        Collected::Beginning(beginning) => return stream(session, beginning, forwarded, record).await,
+    };
+    let headers = forwarded.take_headers();
+    let mut head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
+    head.remove_header(&TRANSFER_ENCODING);
+    forwarded.complete();
+    idempotency::keep(claim, &head, &body, &record.correlation_id).await;
+    record.answered(head.status.as_u16());
+    reply::respond(session, head, body, &record.correlation_id).await.map_err(|_| Failure::ClientGone)
+}
+
+/// Sends the answer as it comes, after the `beginning` that has been read of its body.
+async fn stream(
+    session: &mut ServerSession,
+    beginning: Bytes,
+    mut forwarded: Forwarded,
+    record: &mut Record,
+) -> Result<(), Failure> {
     let headers = forwarded.take_headers();
     let head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
     record.answered(head.status.as_u16());
@@ -54,9 +115,15 @@ async fn stream(session: &mut ServerSession, mut forwarded: Forwarded, record: &
         forwarded.complete();
         return Ok(());
     }
-    while let Some(piece) = forwarded.next().await? {
+    let mut piece = Some(beginning).filter(|beginning| !beginning.is_empty());
+    loop {
+        let next = match piece.take() {
+            Some(beginning) => Some(beginning),
+            None => forwarded.next().await?,
+        };
+        let Some(next) = next else { break };
         let last = forwarded.is_done();
-        session.write_response_body(piece, last).await.map_err(|_| Failure::ClientGone)?;
+        session.write_response_body(next, last).await.map_err(|_| Failure::ClientGone)?;
         if last {
             forwarded.complete();
             return Ok(());
@@ -89,16 +156,17 @@ fn client_head(status: StatusCode, mut headers: HeaderMap, record: &Record) -> p
     Ok(head)
 }
 
-const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-
 async fn through_guest(
     cx: Context<'_>,
     session: &mut ServerSession,
     asked: Asked<'_>,
+    claim: Option<Claim>,
     mut forwarded: Forwarded,
     record: &mut Record,
 ) -> Result<(), Failure> {
-    let body = collect(&mut forwarded, asked.route.route.body_limit).await?;
+    let Collected::Whole(body) = collect(&mut forwarded, asked.route.route.body_limit).await? else {
+        return Err(Refusal::BadUpstreamResponse.into());
+    };
     let headers = forwarded.head().headers.clone();
     let mut head = client_head(forwarded.head().status, headers, record).map_err(|_| Refusal::BadUpstreamResponse)?;
     let change = {
@@ -119,28 +187,36 @@ async fn through_guest(
     apply(&mut head, &change).map_err(|_| Refusal::PluginOutputInvalid)?;
     head.remove_header(&TRANSFER_ENCODING);
     let body = change.body.map_or(body, Bytes::from);
+    if let Some(claim) = claim {
+        idempotency::keep(claim, &head, &body, &record.correlation_id).await;
+    }
     record.answered(head.status.as_u16());
-    crate::reply::respond(session, head, body, &record.correlation_id).await.map_err(|_| Failure::ClientGone)
+    reply::respond(session, head, body, &record.correlation_id).await.map_err(|_| Failure::ClientGone)
 }
 
-async fn collect(forwarded: &mut Forwarded, cap: usize) -> Result<Bytes, Refusal> {
+/// What was read of a body.
+enum Collected {
+    /// All of it.
+    Whole(Bytes),
+    /// It is larger than was asked for, and goes on.
+    Beginning(Bytes),
+}
+
+async fn collect(forwarded: &mut Forwarded, cap: usize) -> Result<Collected, Refusal> {
     let Some(first) = forwarded.next().await? else {
-        return Ok(Bytes::new());
+        return Ok(Collected::Whole(Bytes::new()));
     };
-    if first.len() > cap {
-        return Err(Refusal::BadUpstreamResponse);
+    if first.len() <= cap && forwarded.is_done() {
+        return Ok(Collected::Whole(first));
     }
-    if forwarded.is_done() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::from(&first[..]);
-    while let Some(piece) = forwarded.next().await? {
-        if whole.len() + piece.len() > cap {
-            return Err(Refusal::BadUpstreamResponse);
+    let mut read = BytesMut::from(&first[..]);
+    while read.len() <= cap {
+        match forwarded.next().await? {
+            Some(piece) => read.extend_from_slice(&piece),
+            None => return Ok(Collected::Whole(read.freeze())),
         }
-        whole.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
+    Ok(Collected::Beginning(read.freeze()))
 }
 
 fn apply(head: &mut ResponseHeader, change: &CheckedResponse) -> pingora::Result<()> {

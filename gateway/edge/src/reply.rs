@@ -1,7 +1,7 @@
 //! Refusal → RFC 9457 problem+json. Nobody else writes an error to a client.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use serde::Serialize;
@@ -9,6 +9,9 @@ use sluis_model::refusal::Refusal;
 
 /// Base of every problem's `type`. Relative, so that it says the same behind any host.
 pub const PROBLEM_BASE: &str = "/problems/";
+
+/// The field that names a request to everybody who has to do with it.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -20,6 +23,8 @@ struct Problem<'a> {
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_event: Option<&'a str>,
     correlation_id: &'a str,
 }
 
@@ -27,23 +32,25 @@ struct Problem<'a> {
 fn problem(refusal: &Refusal, correlation_id: &str) -> Vec<u8> {
     let answer = refusal.answer();
     let own = || format!("{PROBLEM_BASE}{}", answer.slug).into();
+    let plain = Problem {
+        kind: own(),
+        title: answer.title,
+        status: answer.status,
+        detail: None,
+        pointer: None,
+        original_event: None,
+        correlation_id,
+    };
     let problem = match refusal {
         Refusal::PluginRefused(guest) => Problem {
             kind: if guest.kind.is_empty() { own() } else { guest.kind.as_str().into() },
             title: &guest.title,
-            status: answer.status,
             detail: Some(&guest.detail).filter(|d| !d.is_empty()).map(String::as_str),
             pointer: guest.pointer.as_deref(),
-            correlation_id,
+            ..plain
         },
-        _ => Problem {
-            kind: own(),
-            title: answer.title,
-            status: answer.status,
-            detail: None,
-            pointer: None,
-            correlation_id,
-        },
+        Refusal::IdempotencyKeyReused(event) => Problem { original_event: event.as_deref(), ..plain },
+        _ => plain,
     };
     serde_json::to_vec(&problem).unwrap_or_default()
 }
@@ -83,7 +90,7 @@ pub async fn respond(
     body: Bytes,
     correlation_id: &str,
 ) -> pingora::Result<()> {
-    head.insert_header("x-correlation-id", correlation_id)?;
+    head.insert_header(CORRELATION_ID, correlation_id)?;
     let bodiless = matches!(head.status.as_u16(), 204 | 304);
     if !bodiless {
         head.insert_header(CONTENT_LENGTH, body.len())?;

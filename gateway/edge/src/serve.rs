@@ -1,32 +1,32 @@
-//! One request's life, read from top to bottom: head, admit, body, plugin, journey, answer, record.
+//! One request's life, read from top to bottom: head, admit, body, idempotency, plugin, journey, answer, record.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
-use sluis_model::hook::{CheckedDecision, CheckedEnqueue, RequestView};
-use sluis_model::lane::Lane;
+use sluis_model::hook::{CheckedDecision, RequestView};
 use sluis_model::plan::{BodyFormat, OnError, ServerLimits};
 use sluis_model::refusal::{Blame, Refusal};
 
 use crate::admit::{self, Admitted, Learnt};
 use crate::decide::Asked;
-use crate::enqueue::{self, EVENTS_PATH, Enqueue};
+use crate::enqueue::{self, EVENTS_PATH};
+use crate::forward::Failure;
 use crate::forward::exchange::{ONE_WRITE, RequestBody};
-use crate::forward::head::{BodyLength, HeaderChange, Outgoing, Provenance};
-use crate::forward::{Attempts, Failure, Job, forward};
+use crate::forward::head::BodyLength;
 use crate::head::{self, Inbound};
+use crate::idempotency::{self, Turn};
+use crate::journey::{self, Request};
 use crate::record::Record;
 use crate::serving::Picked;
-use crate::state::{App, Context, UpstreamEntry};
+use crate::state::{App, Context};
 use crate::{body, decide, relay, reply};
 
 /// What pingora serves with: the process and the options of its HTTP machinery.
@@ -127,22 +127,6 @@ fn settle_connection(session: &mut ServerSession, limits: &ServerLimits, leaving
     }
 }
 
-/// A request whose body may be acted on.
-struct Request<'g> {
-    inbound: Inbound,
-    admitted: Admitted<'g>,
-    /// Which versions of the plugin in the route's slot take it, from the first hook to the last.
-    picked: Option<Picked>,
-    body: RequestBody,
-}
-
-/// The way to an upstream that was decided.
-struct Way {
-    entry: Arc<UpstreamEntry>,
-    target: String,
-    change: HeaderChange,
-}
-
 /// From a read head to a written answer.
 async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record) -> Result<(), Failure> {
     let inbound = Inbound::read(session, &cx.generation.plan.server.limits)?;
@@ -165,10 +149,26 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     record.learnt(learnt);
     let admitted = admitted?;
 
+    let keyed = idempotency::of(&admitted.route.route, &session.req_header().method);
+    let (mut body, mut claim) = (None, None);
+    if let Some(settings) = keyed {
+        let whole = read_whole(session, &admitted).await?;
+        match idempotency::claim(cx, settings, &admitted, &inbound, session.req_header(), &whole).await? {
+            Turn::First(first) => claim = first,
+            Turn::Again(stored) => {
+                let (head, correlation_id) = idempotency::restored(&stored)?;
+                return journey::answer(session, head, stored.body, &correlation_id, record).await;
+            }
+        }
+        body = Some(RequestBody::Whole(whole));
+    }
     let picked = pick(&admitted)?;
     record.picked(picked.as_ref());
-    let body = read_body(session, &admitted, picked.as_ref()).await?;
-    let mut request = Request { inbound, admitted, picked, body };
+    let body = match body {
+        Some(body) => body,
+        None => read_body(session, &admitted, picked.as_ref()).await?,
+    };
+    let mut request = Request { inbound, admitted, picked, body, claim };
     let decision = match decide(cx, session, &request, record).await {
         Err(Failure::Refuse(refusal)) => rescue(cx, session, &mut request, refusal, record).await?,
         decided => decided?,
@@ -178,7 +178,7 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
         // the lot and not for each. Measured at saturation: a tenth less CPU a request, and no higher p99.
         tokio::task::yield_now().await;
     }
-    journey(cx, session, request, decision, record).await
+    journey::walk(cx, session, request, decision, record).await
 }
 
 async fn event_status(
@@ -191,7 +191,8 @@ async fn event_status(
         return Err(Refusal::MethodNotAllowed("GET".into()).into());
     }
     let (head, body) = enqueue::status(cx.app, cx.generation, &session.req_header().headers, id).await?;
-    answer(session, head, body, record).await
+    let correlation_id = record.correlation_id.clone();
+    journey::answer(session, head, body, &correlation_id, record).await
 }
 
 /// Who takes the request in the route's slot; a slot that must be filled and is not answers 503.
@@ -215,11 +216,7 @@ async fn read_body(
     let route = &admitted.route.route;
     let guest_reads = picked.is_some_and(|picked| picked.reads_body());
     if guest_reads || route.action.enqueue.is_some() || route.body_format != BodyFormat::Any {
-        let body = body::read_whole(session, route.body_limit).await?;
-        if !route.body_format.admits(&body) {
-            return Err(Refusal::MalformedJson.into());
-        }
-        return Ok(RequestBody::Whole(body));
+        return Ok(RequestBody::Whole(read_whole(session, admitted).await?));
     }
     match body::length(session) {
         BodyLength::None => Ok(RequestBody::Whole(Bytes::new())),
@@ -230,6 +227,13 @@ async fn read_body(
     }
 }
 
+/// All of the body, which is what its route demands.
+async fn read_whole(session: &mut ServerSession, admitted: &Admitted<'_>) -> Result<Bytes, Failure> {
+    let route = &admitted.route.route;
+    let body = body::read_whole(session, route.body_limit).await?;
+    if route.body_format.admits(&body) { Ok(body) } else { Err(Refusal::MalformedJson.into()) }
+}
+
 /// What becomes of the request: the plugin's word, or none for the route's default.
 async fn decide(
     cx: Context<'_>,
@@ -237,7 +241,7 @@ async fn decide(
     request: &Request<'_>,
     record: &Record,
 ) -> Result<Option<CheckedDecision>, Failure> {
-    let Request { inbound, admitted, picked, body } = request;
+    let Request { inbound, admitted, picked, body, .. } = request;
     let (Some(picked), Some(tenant)) = (picked, &admitted.tenant) else {
         return Ok(None);
     };
@@ -293,172 +297,10 @@ fn on_error(admitted: &Admitted<'_>) -> Option<OnError> {
     Some(admitted.tenant.as_ref()?.slots.get(slot)?.on_error)
 }
 
-/// Walks the way that was decided.
-async fn journey(
-    cx: Context<'_>,
-    session: &mut ServerSession,
-    mut request: Request<'_>,
-    decision: Option<CheckedDecision>,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    let route = request.admitted.route;
-    match decision {
-        Some(CheckedDecision::Refuse(problem)) => Err(Refusal::PluginRefused(Box::new(problem)).into()),
-        Some(CheckedDecision::Respond(response)) => {
-            let (head, body) = relay::guest_answer(response)?;
-            answer(session, head, body, record).await
-        }
-        Some(CheckedDecision::Enqueue(enqueue)) => keep(cx, session, request, enqueue, record).await,
-        Some(CheckedDecision::Forward(forward)) => {
-            let named = route.upstreams.iter().find(|entry| entry.state.settings.name == forward.upstream.name);
-            let way = Way {
-                entry: named.ok_or(Refusal::PluginOutputInvalid)?.clone(),
-                target: forward.target.unwrap_or_else(|| request.inbound.target()),
-                change: HeaderChange { set: forward.set_headers, remove: forward.remove_headers },
-            };
-            if let Some(body) = forward.body {
-                request.body = RequestBody::Whole(body.into());
-            }
-            send(cx, session, request, way, record).await
-        }
-        None => match (route.upstreams.first(), &route.route.action.enqueue) {
-            (Some(entry), _) => {
-                let target = request.inbound.target();
-                let way = Way { entry: entry.clone(), target, change: HeaderChange::default() };
-                send(cx, session, request, way, record).await
-            }
-            (None, Some(action)) => {
-                let enqueue = CheckedEnqueue {
-                    event_type: action.event_type.clone(),
-                    key: None,
-                    content_type: None,
-                    body: None,
-                    sinks: action.sinks.clone(),
-                };
-                keep(cx, session, request, enqueue, record).await
-            }
-            (None, None) => Err(Refusal::Internal.into()),
-        },
-    }
-}
-
-/// Keeps the request durably; the client gets 202.
-async fn keep(
-    cx: Context<'_>,
-    session: &mut ServerSession,
-    request: Request<'_>,
-    enqueue: CheckedEnqueue,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    let body = match (enqueue.body, request.body) {
-        (Some(body), _) => body.into(),
-        (None, RequestBody::Whole(body)) => body,
-        (None, RequestBody::Stream) => return Err(Refusal::Internal.into()),
-    };
-    let event = Enqueue {
-        tenant: request.admitted.tenant.as_ref().ok_or(Refusal::Internal)?,
-        route: request.admitted.route.route.name.clone(),
-        event_type: enqueue.event_type,
-        key: enqueue.key,
-        content_type: enqueue.content_type.unwrap_or_else(|| content_type(session)),
-        body,
-        sinks: &enqueue.sinks,
-        lane: request.admitted.route.route.action.enqueue.as_ref().map_or(Lane::Normal, |action| action.lane),
-        correlation_id: record.correlation_id.clone(),
-        traceparent: record.traceparent.clone(),
-    };
-    let (head, body) = enqueue::enqueue(cx.app, event).await?;
-    answer(session, head, body, record).await
-}
-
-/// Forwards and relays the answer.
-async fn send(
-    cx: Context<'_>,
-    session: &mut ServerSession,
-    request: Request<'_>,
-    way: Way,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    let Request { inbound, mut admitted, picked, body } = request;
-    let Way { entry, target, change } = way;
-    let leave = match admitted.leave.take() {
-        Some(leave) => leave,
-        None => admit::leave(&entry.state, cx.app.clock.now())?,
-    };
-    if matches!(body, RequestBody::Stream) {
-        body::invite(session).await?;
-    }
-    let outgoing = Outgoing {
-        method: session.req_header().method.clone(),
-        target,
-        change,
-        nominated: inbound.into_nominated(),
-        provenance: Provenance {
-            correlation_id: record.correlation_id.clone(),
-            traceparent: record.traceparent.clone(),
-            tenant: admitted.tenant.as_ref().map(|tenant| tenant.tenant.id.clone()),
-            client: record.client,
-            tls: record.tls,
-        },
-        length: outgoing_length(session, &body),
-    };
-    let _permit = leave.permit;
-    record.upstream(&entry.state.settings.name);
-    let mut attempts = Attempts::default();
-    let began = Instant::now();
-    let retry_unsafe = admitted.route.route.retry_unsafe;
-    let job = Job { upstream: &entry.state, outgoing: &outgoing, body, retry_unsafe, clock: cx.app.clock, began };
-    let forwarded = forward(session, &job, leave.pass, &mut attempts).await;
-    if attempts.retries > 0 {
-        entry.metrics.retries.inc_by(u64::from(attempts.retries));
-    }
-    entry.metrics.duration.observe(began.elapsed().as_secs_f64());
-    match forwarded {
-        Ok(forwarded) => {
-            entry.metrics.count(forwarded.head().status.as_u16());
-            relay::relay(cx, session, &admitted, picked.as_ref(), forwarded, record).await
-        }
-        Err(failure) => {
-            entry.metrics.failed.inc();
-            Err(failure)
-        }
-    }
-}
-
-/// A body that is there has its length told, even an empty one that the client announced.
-fn outgoing_length(session: &mut ServerSession, body: &RequestBody) -> BodyLength {
-    match body {
-        RequestBody::Whole(body) if !body.is_empty() => BodyLength::Known(body.len() as u64),
-        RequestBody::Whole(_) => match body::length(session) {
-            BodyLength::None => BodyLength::None,
-            _ => BodyLength::Known(0),
-        },
-        RequestBody::Stream => body::length(session),
-    }
-}
-
-async fn answer(
-    session: &mut ServerSession,
-    head: ResponseHeader,
-    body: Bytes,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    record.answered(head.status.as_u16());
-    reply::respond(session, head, body, &record.correlation_id).await.map_err(|_| Failure::ClientGone)
-}
-
 async fn finish(session: ServerSession) -> Option<ReusedHttpStream> {
     let settings = HttpPersistentSettings::for_session(&session);
     let mut session = session;
     relay::linger(&mut session).await;
     let stream = session.finish().await.ok()??;
     Some(ReusedHttpStream::from_reusable_stream(stream, settings))
-}
-
-fn content_type(session: &ServerSession) -> String {
-    let value = session.get_header_bytes(http::header::CONTENT_TYPE);
-    match std::str::from_utf8(value) {
-        Ok(text) if !text.is_empty() => text.to_owned(),
-        _ => "application/octet-stream".to_owned(),
-    }
 }

@@ -94,6 +94,7 @@ async fn sink(concurrency: usize) -> plan::Sink {
             timeout: Duration::from_secs(10),
             headers: Vec::new(),
             ca: None,
+            format: plan::EventFormat::Binary,
         }),
         plugin: None,
         retry: RetrySettings {

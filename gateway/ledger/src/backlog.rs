@@ -25,7 +25,8 @@ pub(crate) fn event_bytes(event: &NewEvent) -> u64 {
         + event.key.as_ref().map_or(0, String::len)
         + event.content_type.len()
         + event.correlation_id.len()
-        + event.traceparent.as_ref().map_or(0, |t| t.len());
+        + event.traceparent.as_ref().map_or(0, |t| t.len())
+        + event.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     (text + event.body.len()) as u64 + EVENT_OVERHEAD + DELIVERY_OVERHEAD * event.sinks.len() as u64
 }
 

@@ -111,6 +111,8 @@ pub(crate) struct NewClaim {
     pub expires_at: u64,
     pub max_keys: u64,
     pub answer: StoredAnswer,
+    /// It is stored already that a request was about to leave.
+    pub begun: bool,
 }
 
 /// Keys in use, with what for; as many as there are requests in flight.
@@ -176,7 +178,13 @@ impl Claim {
     pub(crate) fn with_event(&self, answer: StoredAnswer, accepted_at: u64) -> NewClaim {
         let Keyed { place, fingerprint, ttl, max_keys, .. } = &self.keyed;
         let expires_at = accepted_at.saturating_add(*ttl);
-        NewClaim { place: place.clone(), fingerprint: *fingerprint, expires_at, max_keys: *max_keys, answer }
+        let (place, fingerprint, max_keys) = (place.clone(), *fingerprint, *max_keys);
+        NewClaim { place, fingerprint, expires_at, max_keys, answer, begun: self.stored == Stored::Begun }
+    }
+
+    /// The transaction of its event is on stable storage, and the claim with it.
+    pub(crate) fn completed(&mut self) {
+        self.stored = Stored::Nothing;
     }
 
     async fn edit(&self, change: ClaimChange) -> Result<(), ClaimFault> {
@@ -222,11 +230,11 @@ impl Ledger {
         let verdict = judge(found.as_ref().map(|found| &found.entry), &claim.keyed.fingerprint, self.clock.now());
         Ok(match (verdict, found) {
             (Verdict::New, _) => Claimed::New(claim),
-            // Stored as in flight and in nobody's hands: its end was not recorded.
+            // Nobody has the key, so one that is stored as being in flight was let go, and that is still to be written.
             (Verdict::Unknown | Verdict::InProgress, _) if claim.keyed.resend => Claimed::New(claim),
             (Verdict::Replay, Some(Found { answer: Some(answer), .. })) => Claimed::Replay(answer),
             (Verdict::Reused, found) => Claimed::Reused(found.and_then(|found| found.event)),
-            // An answer that was too large to be kept is as good as none.
+            // An answer that cannot be read back is as good as none.
             (Verdict::Unknown | Verdict::InProgress | Verdict::Replay, _) => Claimed::Unknown,
         })
     }

@@ -136,16 +136,19 @@ impl Ledger {
         self.keep(event, None, tenant_queue_bytes).await
     }
 
-    /// The same for a request under an idempotency key: the event, the claim and the answer are one transaction.
+    /// The same for a request under an idempotency key: the event, the claim and the answer are one transaction, whether
+    /// the claim was begun or not.
     pub async fn accept_claimed(
         &self,
         event: NewEvent,
-        claim: &Claim,
+        claim: &mut Claim,
         answer: StoredAnswer,
         tenant_queue_bytes: u64,
     ) -> Result<(), AcceptError> {
-        let claim = claim.with_event(answer, event.accepted_at);
-        self.keep(event, Some(claim), tenant_queue_bytes).await
+        let new = claim.with_event(answer, event.accepted_at);
+        self.keep(event, Some(new), tenant_queue_bytes).await?;
+        claim.completed();
+        Ok(())
     }
 
     async fn keep(&self, event: NewEvent, claim: Option<NewClaim>, tenant_queue_bytes: u64) -> Result<(), AcceptError> {

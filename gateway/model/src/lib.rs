@@ -7,6 +7,7 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod cloud_event;
 pub mod config;
 pub mod event;
 pub mod fields;
@@ -21,6 +22,7 @@ pub mod maintenance;
 pub mod pacing;
 pub mod plan;
 pub mod pointer;
+pub mod prefer;
 pub mod refusal;
 pub mod retry;
 pub mod rollout;

@@ -336,6 +336,18 @@ pub struct HttpSink {
     pub headers: Vec<(String, Secret)>,
     /// PEM of additional trust anchors.
     pub ca: Option<PathBuf>,
+    /// How it gets its events.
+    pub format: EventFormat,
+}
+
+/// How an HTTP sink gets a CloudEvent (HTTP protocol binding §3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EventFormat {
+    /// The data as it is, the attributes as fields beside it.
+    #[default]
+    Binary,
+    /// Both as one JSON object.
+    Structured,
 }
 
 /// What one route does.

@@ -90,8 +90,14 @@ pub enum Refusal {
     BodyTooLarge,
     /// The route demands JSON and the body is not.
     MalformedJson,
+    /// The request says that it is a CloudEvent, and is not as the specification has it, or is more than is taken.
+    MalformedCloudEvent,
+    /// A batch of CloudEvents, or one in another format than JSON.
+    UnsupportedCloudEvent,
     /// The upstream's breaker is open; the next probe is this far away.
     CircuitOpen(Duration),
+    /// The upstream is in a maintenance window, which ends in this time.
+    UpstreamMaintenance(Duration),
     /// No endpoint of the upstream took a connection.
     UpstreamUnreachable,
     /// The upstream's certificate or handshake does not hold.
@@ -118,8 +124,8 @@ pub enum Refusal {
     IdempotencyKeyInvalid,
     /// The same request, by its idempotency key, is being served.
     IdempotencyInProgress,
-    /// Another request had this idempotency key.
-    IdempotencyKeyReused,
+    /// Another request had this idempotency key; the value is where the event that it led to can be asked for.
+    IdempotencyKeyReused(Option<Arc<str>>),
     /// The same request, by its idempotency key, was cut off when it may have been done.
     IdempotencyOutcomeUnknown,
     /// The tenant has its full number of idempotency keys.
@@ -236,7 +242,14 @@ impl Refusal {
             Refusal::UpstreamBusy => (503, "upstream-busy", "The upstream is at its capacity", Upstream),
             Refusal::BodyTooLarge => (413, "body-too-large", "The request body is too large", Client),
             Refusal::MalformedJson => (400, "malformed-json", "The request body must be JSON in UTF-8", Client),
+            Refusal::MalformedCloudEvent => (400, "malformed-cloudevent", "The CloudEvent is malformed", Client),
+            Refusal::UnsupportedCloudEvent => {
+                (415, "unsupported-cloudevent", "Only single CloudEvents, in binary mode or as JSON, are taken", Client)
+            }
             Refusal::CircuitOpen(_) => (503, "circuit-open", "The upstream is temporarily unavailable", Upstream),
+            Refusal::UpstreamMaintenance(_) => {
+                (503, "upstream-maintenance", "The upstream is being maintained", Upstream)
+            }
             Refusal::UpstreamUnreachable => {
                 (502, "upstream-unreachable", "The upstream could not be reached", Upstream)
             }
@@ -266,7 +279,7 @@ impl Refusal {
             Refusal::IdempotencyInProgress => {
                 (409, "idempotency-in-progress", "The same request is being served", Client)
             }
-            Refusal::IdempotencyKeyReused => {
+            Refusal::IdempotencyKeyReused(_) => {
                 (422, "idempotency-key-reused", "Another request had this idempotency key", Client)
             }
             Refusal::IdempotencyOutcomeUnknown => {
@@ -288,7 +301,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         let ceil = |d: &Duration| d.as_secs() + u64::from(d.subsec_nanos() > 0);
         match self {
-            Refusal::RateLimited(d) | Refusal::CircuitOpen(d) => Some(ceil(d).max(1)),
+            Refusal::RateLimited(d) | Refusal::CircuitOpen(d) | Refusal::UpstreamMaintenance(d) => Some(ceil(d).max(1)),
             Refusal::TenantBusy | Refusal::Overloaded | Refusal::UpstreamBusy | Refusal::PluginCapacity => Some(1),
             Refusal::IdempotencyInProgress => Some(1),
             Refusal::PluginUnavailable | Refusal::PluginBudgetExceeded | Refusal::JwksUnavailable => Some(5),

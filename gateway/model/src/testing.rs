@@ -75,6 +75,7 @@ fn sink(name: &str) -> Arc<Sink> {
             timeout: second,
             headers: Vec::new(),
             ca: None,
+            format: crate::plan::EventFormat::Binary,
         }),
         plugin: None,
         retry: RetrySettings { initial: second, factor: 2.0, max: second, max_age: second, max_attempts: 1 },

@@ -127,18 +127,22 @@ pub struct H1Request {
     pub max_answer_head: usize,
 }
 
+/// Whose request it is.
+pub struct Client<'s> {
+    /// Its connection, or stream.
+    pub session: &'s mut ServerSession,
+    /// The exchange goes on although it goes away.
+    pub stays: bool,
+}
+
 /// Sends a request on a connection of its own, reads the answer's head.
-pub async fn over_h1(
-    transport: Transport,
-    request: H1Request,
-    session: &mut ServerSession,
-) -> Result<Answer, AttemptError> {
+pub async fn over_h1(transport: Transport, request: H1Request, client: Client<'_>) -> Result<Answer, AttemptError> {
     match &request.body {
         RequestBody::Whole(body) if body.len() <= ONE_WRITE => {
             let body = body.clone();
-            watching(session, pin!(one_write(transport, request, body))).await
+            watching(client, pin!(one_write(transport, request, body))).await
         }
-        _ => side_by_side(transport, request, session).await,
+        _ => side_by_side(transport, request, client.session).await,
     }
 }
 
@@ -266,7 +270,7 @@ pub async fn over_h2(
     mut handle: hyper::client::conn::http2::SendRequest<H2Body>,
     head: http::request::Parts,
     body: RequestBody,
-    session: &mut ServerSession,
+    client: Client<'_>,
 ) -> Result<Answer, AttemptError> {
     if handle.ready().await.is_err() {
         return Err(AnswerError::Untouched.into());
@@ -278,14 +282,14 @@ pub async fn over_h2(
                 let answer = handle.send_request(http::Request::from_parts(head, body)).await.map_err(h2_error)?;
                 Ok(h2_answer(answer))
             };
-            watching(session, pin!(exchange)).await
+            watching(client, pin!(exchange)).await
         }
         RequestBody::Stream => {
             let (pieces, receiver) = mpsc::channel(1);
             let body: H2Body = BodyExt::boxed_unsync(Pieces(receiver));
             let answer = handle.send_request(http::Request::from_parts(head, body));
             tokio::pin!(answer);
-            let upload = upload_h2(session, pieces);
+            let upload = upload_h2(client.session, pieces);
             tokio::pin!(upload);
             let mut uploading = true;
             loop {
@@ -354,18 +358,21 @@ fn h2_error(error: hyper::Error) -> AttemptError {
     AnswerError::Broken(io::ErrorKind::ConnectionReset).into()
 }
 
-/// Runs `exchange` while the request's body has been read whole; ends it when the client goes away.
+/// Runs `exchange` while the request's body has been read whole; ends it when the client goes away, unless it is to stay.
 async fn watching<T>(
-    session: &mut ServerSession,
+    client: Client<'_>,
     mut exchange: Pin<&mut impl Future<Output = Result<T, AttemptError>>>,
 ) -> Result<T, AttemptError> {
+    let Client { session, stays } = client;
     tokio::select! {
         biased;
         done = &mut exchange => return done,
         idle = session.read_body_or_idle(true) => if let Err(error) = idle {
             match error.etype() {
-                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error => return Err(AttemptError::ClientGone),
-                // A pipelined request: this one is answered, the connection then closes.
+                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::H2Error if !stays => {
+                    return Err(AttemptError::ClientGone);
+                }
+                // A pipelined request, or nobody is left: this one is answered, the connection then closes.
                 _ => session.set_keepalive(None),
             }
         },

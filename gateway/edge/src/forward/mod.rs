@@ -24,7 +24,7 @@ use sluis_model::refusal::Refusal;
 
 use crate::clock::Clock;
 use crate::forward::connect::ConnectError;
-use crate::forward::exchange::{Answer, AttemptError, H1Request, ONE_WRITE, RequestBody, over_h1, over_h2};
+use crate::forward::exchange::{Answer, AttemptError, Client, H1Request, ONE_WRITE, RequestBody, over_h1, over_h2};
 use crate::forward::h1::AnswerError;
 use crate::forward::head::{BodyLength, Outgoing};
 use crate::upstream::{EndpointState, UpstreamState};
@@ -59,6 +59,8 @@ pub struct Forwarded {
 pub struct Attempts {
     /// Attempts beyond the first.
     pub retries: u32,
+    /// An upstream may have got some of the request.
+    pub sent: bool,
 }
 
 /// A request that is to be forwarded.
@@ -71,6 +73,10 @@ pub struct Job<'a> {
     pub body: RequestBody,
     /// Its route says that it may be sent twice.
     pub retry_unsafe: bool,
+    /// The answer is wanted although the client goes away: it is kept. Such a body is whole.
+    pub stays: bool,
+    /// Whole exchange, at most: what the upstream is given, or less.
+    pub total: Duration,
     /// Clocks.
     pub clock: Clock,
     /// The moment it sets out: its deadlines count from here, and every decision of a first attempt is of this moment.
@@ -84,7 +90,7 @@ pub async fn forward(
     pass: Pass,
     attempts: &mut Attempts,
 ) -> Result<Forwarded, Failure> {
-    let deadline = job.began + job.upstream.settings.total_timeout;
+    let deadline = job.began + job.total;
     match try_endpoints(session, job, deadline, attempts).await {
         Ok((answer, endpoint)) => {
             let failed = answer.head.status.is_server_error();
@@ -117,7 +123,7 @@ async fn try_endpoints(
     deadline: Instant,
     attempts: &mut Attempts,
 ) -> Result<(Answer, usize), Failure> {
-    let Job { upstream, outgoing, body, retry_unsafe, clock, began } = job;
+    let Job { upstream, outgoing, body, retry_unsafe, clock, began, .. } = job;
     upstream.budget.request(clock.at(*began));
     let mut now = *began;
     let mut dials = 0;
@@ -125,7 +131,9 @@ async fn try_endpoints(
     let mut fresh_only = false;
     loop {
         let (at, endpoint) = upstream.pick(clock.at(now));
-        match attempt(session, job, endpoint, fresh_only, now, deadline).await {
+        let attempted = attempt(session, job, endpoint, fresh_only, now, deadline).await;
+        attempts.sent |= !matches!(attempted, Err(Attempt::NoConnection(_)));
+        match attempted {
             Ok(answer) => return Ok((answer, at)),
             Err(Attempt::NoConnection(error)) => {
                 endpoint.shun(clock.now());
@@ -181,7 +189,8 @@ async fn attempt(
         let head = outgoing.encode_h2(&session.req_header().headers, upstream, endpoint).map_err(|_| {
             Attempt::Failed { error: AttemptError::Answer(AnswerError::Malformed("request head")), reused }
         })?;
-        return match timeout(left(until), over_h2(handle, head, body, session)).await {
+        let client = Client { session, stays: job.stays };
+        return match timeout(left(until), over_h2(handle, head, body, client)).await {
             Ok(done) => done.map_err(|error| Attempt::Failed { error, reused }),
             Err(_) => Err(Attempt::Deadline),
         };
@@ -204,7 +213,7 @@ async fn attempt(
         max_answer_head: settings.response_head_bytes,
     };
     // Pinned here, so that it is not moved into the timeout: it is a few kilobytes.
-    let exchange = pin!(over_h1(transport, request, session));
+    let exchange = pin!(over_h1(transport, request, Client { session, stays: job.stays }));
     match timeout(left, exchange).await {
         Ok(done) => done.map_err(|error| Attempt::Failed { error, reused }),
         Err(_) => Err(Attempt::Deadline),

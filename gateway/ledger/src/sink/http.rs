@@ -1,11 +1,10 @@
-//! The HTTP sink: CloudEvents 1.0 in binary content mode (HTTP protocol binding §3.1). Redirects are not followed.
+//! The HTTP sink: CloudEvents 1.0.2 by HTTP requests, see [`super::message`]. Redirects are not followed.
 
 use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,12 +17,12 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use sluis_model::hook::event::CheckedShaped;
-use sluis_model::plan::HttpSink;
+use sluis_model::plan::{EventFormat, HttpSink};
 use sluis_model::retry::TransportFault;
 
 use super::answer::{self, Answered};
+use super::message::message;
 use super::{Delivery, Failure, SendOutcome, SinkError, describe};
-use crate::status::rfc3339;
 
 /// Longest wait for TCP; within the attempt's own timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,8 +30,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of an answer.
 const HEAD_BYTES: usize = 64 << 10;
-/// Longest field value made of something a tenant wrote.
-const FIELD_BYTES: usize = 4 << 10;
 
 /// Client and fixed parts of an HTTP sink.
 pub struct Http {
@@ -41,6 +38,7 @@ pub struct Http {
     uri: Uri,
     headers: HeaderMap,
     timeout: Duration,
+    format: EventFormat,
 }
 
 impl Http {
@@ -74,21 +72,18 @@ impl Http {
             .timer(TokioTimer::new())
             .http1_max_buf_size(HEAD_BYTES)
             .build(connector);
-        Ok(Http { client, method: settings.method.clone(), uri, headers, timeout: settings.timeout })
+        let (method, timeout, format) = (settings.method.clone(), settings.timeout, settings.format);
+        Ok(Http { client, method, uri, headers, timeout, format })
     }
 
     pub(super) async fn send(&self, delivery: &Delivery) -> SendOutcome {
-        let exchange = async {
-            let answer = self.request(fields(delivery), delivery.body.clone()).await?;
-            Ok(answer::outcome(answer).await)
-        };
+        let (headers, body) = message(delivery, CheckedShaped::default(), self.format);
+        let exchange = async { Ok(answer::outcome(self.request(headers, body).await?).await) };
         self.in_time(exchange).await.unwrap_or_else(SendOutcome::Failed)
     }
 
     pub(super) async fn ask(&self, delivery: &Delivery, shaped: CheckedShaped) -> Result<Answered, Failure> {
-        let mut headers = fields(delivery);
-        let body = shaped.body.map_or_else(|| delivery.body.clone(), Bytes::from);
-        shape(&mut headers, shaped.content_type.as_deref(), shaped.set_headers);
+        let (headers, body) = message(delivery, shaped, self.format);
         self.in_time(async { answer::read(self.request(headers, body).await?).await }).await
     }
 
@@ -133,67 +128,6 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, SinkError> {
         .with_no_client_auth())
 }
 
-/// The event's attributes as fields. Whatever else is set is set after them.
-fn fields(delivery: &Delivery) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    let mut put = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            fields.insert(name, value);
-        }
-    };
-    put("ce-specversion", "1.0");
-    put("ce-id", &delivery.event_id.to_string());
-    put("ce-source", &encoded(&format!("/tenants/{}/routes/{}", delivery.tenant, delivery.route)));
-    put("ce-type", &encoded(&delivery.event_type));
-    put("ce-time", &rfc3339(delivery.accepted_at));
-    if let Some(key) = &delivery.key {
-        put("ce-partitionkey", &encoded(key));
-    }
-    put("x-correlation-id", &encoded(&delivery.correlation_id));
-    if let Some(traceparent) = &delivery.traceparent {
-        put("traceparent", traceparent);
-    }
-    put("x-sluis-attempt", &delivery.attempt.to_string());
-    let content_type = HeaderValue::from_str(&delivery.content_type);
-    fields.insert(CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
-    fields
-}
-
-/// What a plugin makes of the event's fields. Attributes stay the event's own: by them a sink knows what it was sent.
-fn shape(headers: &mut HeaderMap, content_type: Option<&str>, set: Vec<(HeaderName, HeaderValue)>) {
-    if let Some(value) = content_type.and_then(|value| HeaderValue::from_str(value).ok()) {
-        headers.insert(CONTENT_TYPE, value);
-    }
-    let is_attribute = |name: &HeaderName| name.as_str().starts_with("ce-");
-    let set: Vec<_> = set.into_iter().filter(|(name, _)| !is_attribute(name)).collect();
-    for (name, _) in &set {
-        headers.remove(name);
-    }
-    // Appended, so that a field can have two values.
-    for (name, value) in set {
-        headers.append(name, value);
-    }
-}
-
-/// CloudEvents HTTP protocol binding §3.1.3.2: a value is percent-encoded where it is not printable ASCII, and at space,
-/// double quote and percent sign.
-fn encoded(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for char in value.chars() {
-        let mut utf8 = [0; 4];
-        let bytes = char.encode_utf8(&mut utf8);
-        if matches!(char, '!'..='~') && !matches!(char, '"' | '%') {
-            out.push(char);
-        } else {
-            bytes.bytes().for_each(|byte| out.push_str(&format!("%{byte:02X}")));
-        }
-        if out.len() > FIELD_BYTES {
-            break;
-        }
-    }
-    out
-}
-
 fn fault(error: &Error) -> TransportFault {
     if error.is_connect() {
         return TransportFault::Connect;
@@ -214,13 +148,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_percent_encoded_as_the_binding_says() {
-        assert_eq!(encoded("order-42"), "order-42");
-        assert_eq!(encoded("a \"b\" 100%"), "a%20%22b%22%20100%25");
-        assert_eq!(encoded("Euro € 😀\r\n"), "Euro%20%E2%82%AC%20%F0%9F%98%80%0D%0A");
-    }
-
-    #[test]
     fn what_cannot_be_a_sink_is_told() {
         let settings = |url: &str| HttpSink {
             url: url.to_owned(),
@@ -228,6 +155,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             headers: Vec::new(),
             ca: None,
+            format: EventFormat::Binary,
         };
         for url in ["", "/orders", "ftp://erp/", "erp:7001", "http://"] {
             assert!(matches!(Http::new(&settings(url), 1), Err(SinkError::Url)), "{url}");

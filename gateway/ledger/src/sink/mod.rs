@@ -3,6 +3,7 @@
 
 mod answer;
 mod http;
+mod message;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -55,6 +56,13 @@ pub struct Delivery {
     pub attributes: Vec<(String, String)>,
     /// What the sink gets.
     pub body: Bytes,
+}
+
+impl Delivery {
+    /// Whether an operator had it sent anew, with the same body or another.
+    pub fn is_replay(&self) -> bool {
+        self.causation_id.is_some() || self.since > self.accepted_at
+    }
 }
 
 /// What came of an attempt.

@@ -154,7 +154,7 @@ impl<'c> Changes<'c> {
             Ok(_) => Ok(Ok(())),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 if let Some(claim) = &accept.claim {
-                    self.claims.release(&accept.event.tenant, &claim.place)?;
+                    self.claims.undo(&accept.event.tenant, claim)?;
                 }
                 Ok(Err(AcceptError::Duplicate))
             }

@@ -68,11 +68,14 @@ impl<'c> ClaimTables<'c> {
         })
     }
 
-    /// The claim of an event that is accepted in the same transaction: from nothing to completed.
+    /// The claim of an event that is accepted in the same transaction: from nothing, or from what it began, to completed.
     pub fn complete_new(&mut self, event: &NewEvent, claim: &NewClaim) -> rusqlite::Result<Result<(), ClaimFault>> {
         let tenant = &*event.tenant;
         let place = &claim.place;
-        if let Err(fault) = self.make_room(tenant, place, &claim.fingerprint, claim.max_keys, event.accepted_at)? {
+        // One that was begun has its room, and is replaced.
+        if !(claim.begun && self.is_in_flight(tenant, place)?)
+            && let Err(fault) = self.make_room(tenant, place, &claim.fingerprint, claim.max_keys, event.accepted_at)?
+        {
             return Ok(Err(fault));
         }
         self.put.execute(rusqlite::params![
@@ -130,12 +133,39 @@ impl<'c> ClaimTables<'c> {
             ClaimChange::Unknown => {
                 self.unknown.execute((tenant, route, key))?;
             }
+            // An accept whose caller did not wait for its end may have completed it.
             ClaimChange::Release => {
                 let removed = self.remove_open.execute((tenant, route, key))?;
                 self.count_removed(tenant, removed)?;
             }
         }
         Ok(Ok(()))
+    }
+
+    fn is_in_flight(&mut self, tenant: &str, place: &Place) -> rusqlite::Result<bool> {
+        let there = self.get.query_row((tenant, &place.route, &place.key), read_entry).optional()?;
+        Ok(there.is_some_and(|entry| entry.state == ClaimState::InFlight))
+    }
+
+    /// The event of this claim was not kept after all: nothing was done in the key's name, unless it was begun.
+    pub fn undo(&mut self, tenant: &str, claim: &NewClaim) -> rusqlite::Result<()> {
+        let Place { route, key } = &claim.place;
+        match claim.begun {
+            true => {
+                self.finish.execute(rusqlite::params![
+                    tenant,
+                    route,
+                    key,
+                    ClaimState::Unknown as u8,
+                    None::<u16>,
+                    None::<&str>,
+                    None::<&[u8]>,
+                    claim.expires_at.cast_signed()
+                ])?;
+                Ok(())
+            }
+            false => self.release(tenant, &claim.place),
+        }
     }
 
     /// Room for one more claim at this place: an expired one leaves, and the oldest finished ones where there are too

@@ -182,6 +182,7 @@ impl ErpSink {
                 timeout: Duration::from_secs(10),
                 headers: vec![("authorization".to_owned(), plan::Secret::new("Bearer erp"))],
                 ca: None,
+                format: plan::EventFormat::Binary,
             }),
             plugin: None,
             retry: RETRY,

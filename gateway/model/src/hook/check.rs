@@ -56,8 +56,8 @@ pub struct CheckedForward {
 /// `enqueue`, checked.
 #[derive(Debug)]
 pub struct CheckedEnqueue {
-    /// The guest's or the route's.
-    pub event_type: Arc<str>,
+    /// CloudEvents type, where the guest gave one.
+    pub event_type: Option<Arc<str>>,
     /// Ordering key.
     pub key: Option<String>,
     /// Media type, where the guest gave one.
@@ -131,8 +131,8 @@ fn check_enqueue(enqueue: EnqueueDecision, route: &Route) -> Result<CheckedEnque
     let action = route.action.enqueue.as_ref().ok_or(OutputFault::Sink)?;
     let sinks = check_sinks(&enqueue.sinks, &action.sinks)?;
     let event_type = match enqueue.event_type {
-        None => action.event_type.clone(),
-        Some(given) if is_visible(&given, MAX_EVENT_TYPE) => given.into(),
+        None => None,
+        Some(given) if is_visible(&given, MAX_EVENT_TYPE) => Some(given.into()),
         Some(_) => return Err(OutputFault::EventType),
     };
     if !enqueue.key.as_deref().is_none_or(|key| is_visible(key, MAX_KEY)) {

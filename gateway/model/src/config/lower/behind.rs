@@ -175,6 +175,10 @@ impl Check<'_> {
                 timeout: http.timeout.get(),
                 headers: self.headers(&at!["sinks", i, "http", "headers"], &http.headers),
                 ca: http.ca.as_ref().map(|ca| ca.get()),
+                format: match http.format {
+                    written::EventFormat::Binary => plan::EventFormat::Binary,
+                    written::EventFormat::Structured => plan::EventFormat::Structured,
+                },
             }),
             plugin: written.plugin.as_ref().map(|slot| slot.arc()),
             retry: RetrySettings {

@@ -262,6 +262,20 @@ pub struct HttpSink {
     /// PEM of its trust anchors; the web's otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<FilePath>,
+    /// How it gets its events.
+    #[serde(default)]
+    pub format: EventFormat,
+}
+
+/// How an HTTP sink gets a CloudEvent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EventFormat {
+    /// The data as it is, the attributes as `ce-` fields beside it.
+    #[default]
+    Binary,
+    /// Both as one JSON object.
+    Structured,
 }
 
 impl HttpSink {
