@@ -12,6 +12,7 @@ mod gate;
 mod hook;
 mod kill;
 mod kv;
+mod order;
 mod purge;
 mod registry;
 mod restart;
