@@ -145,7 +145,7 @@ pub struct Listed {
     pub tenant: String,
     /// Where it goes.
     pub sink: String,
-    /// Where it stands.
+    /// Where it stands; `held` where its whole sink is held.
     #[serde(serialize_with = "crate::status::delivery_state")]
     pub state: DeliveryState,
     /// How urgent it is.

@@ -381,9 +381,14 @@ impl<'c> Changes<'c> {
     }
 }
 
-/// Leases of a process that is gone go back to their sinks; their attempts stay counted.
+/// Leases of a process that is gone go back to their sinks; their attempts stay counted. What was ready stays so where
+/// the clock was set back meanwhile: only what waits for a retry has a time of its own.
 pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64) -> rusqlite::Result<Tally> {
     super::claims::recover(conn)?;
+    conn.execute(
+        "UPDATE deliveries INDEXED BY deliveries_due SET due = ?1 WHERE due > ?1 AND state = 0",
+        (at.cast_signed(),),
+    )?;
     let mut changes = Changes::prepare(conn, tally)?;
     let leased: Vec<DeliveryId> = conn
         .prepare("SELECT event, n FROM deliveries WHERE state = 1")?

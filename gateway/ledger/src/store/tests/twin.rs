@@ -394,13 +394,16 @@ impl Pair {
         self.interrupt();
     }
 
-    /// What a start does to leases.
+    /// What a start does to leases, and to what is ready later than now.
     fn interrupt(&mut self) {
         let (now, mut last) = (self.now, 0);
         for event in &mut self.events {
             last = event.seq;
             for d in event.deliveries.values_mut().filter(|d| d.state == DeliveryState::Leased) {
                 (d.state, d.due, d.steps) = (DeliveryState::Ready, Some(now), d.steps + 1);
+            }
+            for d in event.deliveries.values_mut().filter(|d| d.state == DeliveryState::Ready) {
+                d.due = d.due.min(Some(now));
             }
         }
         self.next_seq = last + 1;
