@@ -42,7 +42,8 @@ async fn refused_twice() -> (tempfile::TempDir, [ErpSink; 2], Running, Uuid) {
 #[tokio::test]
 async fn all_dead_deliveries_are_sent_anew_or_those_to_one_sink() {
     let (_dir, [mut erp, mut crm], running, id) = refused_twice().await;
-    (erp.drain(), crm.drain());
+    erp.drain();
+    crm.drain();
     running.clock.advance(Duration::from_secs(60));
     crm.say([Say::Status(404)]);
     let done = running.ledger.operate(of_acme(id, Some("crm")), Operation::Replay, by("ann")).await.unwrap();
@@ -73,7 +74,8 @@ async fn all_dead_deliveries_are_sent_anew_or_those_to_one_sink() {
 #[tokio::test]
 async fn an_edited_event_is_a_new_one_that_names_the_old_one_as_its_cause() {
     let (_dir, [mut erp, mut crm], running, id) = refused_twice().await;
-    (erp.drain(), crm.drain());
+    erp.drain();
+    crm.drain();
     let body = || NewBody { content_type: Some("text/plain".to_owned()), body: "mended".into() };
     let sink = || EventSink::unordered("erp");
     let edit = |tenant: &str| running.ledger.replay_edited(id, Some(tenant.into()), sink(), body(), by("ann"));

@@ -1,6 +1,7 @@
 //! Tests of the store that need to look behind its walls.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod claims;
 mod damage;
 mod twin;
 
