@@ -18,6 +18,10 @@ use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
 use crate::error::{AcceptError, WorkError};
 
+/// Holds of a sink that are kept, so that the history of its events can tell of them: a breaker may go to and fro for
+/// months.
+const HOLDS: i64 = 500;
+
 /// What a worker is answered after the commit.
 pub(crate) enum Reply {
     Leased(Vec<(DeliveryId, u32)>),
@@ -277,7 +281,9 @@ impl<'c> Changes<'c> {
     }
 
     pub(super) fn hold_sink(&mut self, sink: &str, at: u64, actor: &str, reason: &str) -> rusqlite::Result<()> {
-        self.sql.hold.execute((sink, at.cast_signed(), actor, reason))?;
+        if self.sql.hold.execute((sink, at.cast_signed(), actor, reason))? > 0 {
+            self.sql.forget_holds.execute((sink, HOLDS))?;
+        }
         self.holds_changed = true;
         Ok(())
     }
@@ -479,6 +485,7 @@ struct Statements<'c> {
     deliveries: Statement<'c>,
     purge: [Statement<'c>; 4],
     hold: Statement<'c>,
+    forget_holds: Statement<'c>,
     release: Statement<'c>,
 }
 
@@ -519,6 +526,8 @@ impl<'c> Statements<'c> {
             hold: sql("INSERT INTO holds (sink, since, actor, reason) SELECT ?1, ?2, ?3, ?4
                 WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND actor = ?3 AND until IS NULL)
                 ON CONFLICT (sink, actor, since) DO UPDATE SET until = NULL")?,
+            forget_holds: sql("DELETE FROM holds WHERE sink = ?1 AND until IS NOT NULL AND since <
+                (SELECT since FROM holds WHERE sink = ?1 ORDER BY since DESC LIMIT 1 OFFSET ?2)")?,
             release: sql("UPDATE holds SET until = ?2 WHERE sink = ?1 AND actor = ?3 AND until IS NULL")?,
         })
     }
