@@ -145,7 +145,7 @@ pub struct Listed {
     pub tenant: String,
     /// Where it goes.
     pub sink: String,
-    /// Where it stands.
+    /// Where it stands; `held` where its whole sink is held.
     #[serde(serialize_with = "crate::status::delivery_state")]
     pub state: DeliveryState,
     /// How urgent it is.
@@ -255,7 +255,7 @@ impl Ledger {
     }
 
     /// Sends an event anew with another body, to the one sink that gave it up: as a new event that names the old one as
-    /// its cause. `sink` says what that sink keeps of order.
+    /// its cause, and stands in its place among those of its key. `sink` says what that sink keeps of order.
     ///
     /// # Errors
     /// As [`Ledger::operate`].
@@ -274,7 +274,8 @@ impl Ledger {
             id: Uuid::now_v7(),
             content_type: body.content_type.unwrap_or_else(|| old.content_type.clone()),
             body: body.body,
-            sinks: vec![sink],
+            // What it says is older than what waits.
+            sinks: vec![EventSink { compacts: false, ..sink }],
             accepted_at: at,
             causation_id: Some(old.id),
             ..old

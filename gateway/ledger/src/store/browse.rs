@@ -1,5 +1,7 @@
 //! Lists and single events, for people: questions that walk over deliveries, bounded in what they look at.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sluis_model::event::{DeliveryState, NewEvent};
 use uuid::Uuid;
@@ -41,7 +43,14 @@ impl<'c> BrowseQueries<'c> {
         })
     }
 
-    pub fn list(&mut self, filter: &Filter, cursor: Option<Cursor>, limit: usize) -> rusqlite::Result<Page> {
+    /// A part of the list; what waits for a sink of `held` is held.
+    pub fn list(
+        &mut self,
+        filter: &Filter,
+        held: &[Arc<str>],
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> rusqlite::Result<Page> {
         let mut page = Page::default();
         let Cursor { event, n } = cursor.unwrap_or(Cursor { event: i64::MAX, n: i64::MAX });
         let only_dead = filter.states == [DeliveryState::Dead];
@@ -56,7 +65,7 @@ impl<'c> BrowseQueries<'c> {
             }
             let at = Cursor { event: row.get(0)?, n: row.get(1)? };
             last = Some(at);
-            let Some(mut listed) = delivery(row, filter)? else { continue };
+            let Some(mut listed) = delivery(row, filter, held)? else { continue };
             let head = self.head.query_row((at.event,), |row| complete(row, filter, &mut listed)).optional()?;
             if head == Some(true) {
                 listed.last_error = self.failure.query_row((at.event, at.n), last_error).optional()?;
@@ -113,9 +122,13 @@ impl<'c> BrowseQueries<'c> {
 }
 
 /// A delivery's own part, if that passes the filter.
-fn delivery(row: &rusqlite::Row<'_>, filter: &Filter) -> rusqlite::Result<Option<Listed>> {
+fn delivery(row: &rusqlite::Row<'_>, filter: &Filter, held: &[Arc<str>]) -> rusqlite::Result<Option<Listed>> {
     let (sink, tenant) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
-    let state = state_at(row, 5)?;
+    let mut state = state_at(row, 5)?;
+    let mut due = row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned);
+    if state.is_waiting() && held.iter().any(|held| **held == *sink) {
+        (state, due) = (DeliveryState::Held, None);
+    }
     let passes = filter.tenant.as_ref().is_none_or(|wanted| **wanted == *tenant)
         && filter.sink.as_ref().is_none_or(|wanted| *wanted == *sink)
         && (filter.states.is_empty() || filter.states.contains(&state));
@@ -132,7 +145,7 @@ fn delivery(row: &rusqlite::Row<'_>, filter: &Filter) -> rusqlite::Result<Option
         route: String::new(),
         key: None,
         attempts: row.get(7)?,
-        next_attempt_at: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        next_attempt_at: due,
         accepted_at: 0,
         changed_at: row.get::<_, i64>(8)?.cast_unsigned(),
         correlation_id: String::new(),

@@ -18,6 +18,10 @@ use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
 use crate::error::{AcceptError, WorkError};
 
+/// Holds of a sink that are kept, so that the history of its events can tell of them: a breaker may go to and fro for
+/// months.
+const HOLDS: i64 = 500;
+
 /// What a worker is answered after the commit.
 pub(crate) enum Reply {
     Leased(Vec<(DeliveryId, u32)>),
@@ -51,8 +55,8 @@ pub(super) struct Row {
     pub tenant: String,
     /// Ordering key, where the sink keeps order.
     pub key: Option<String>,
-    /// Stands in the line of its key.
-    pub in_line: bool,
+    /// Its place in the line of its key, while it stands there.
+    pub line: Option<i64>,
     pub lane: Lane,
     pub state: DeliveryState,
     pub attempts: u32,
@@ -150,7 +154,7 @@ impl<'c> Changes<'c> {
         {
             return Ok(Err(AcceptError::Claim(fault)));
         }
-        match self.insert(&accept.event, accept.bytes, &accept.digest) {
+        match self.insert(&accept.event, accept.bytes, &accept.digest, None) {
             Ok(_) => Ok(Ok(())),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 if let Some(claim) = &accept.claim {
@@ -162,8 +166,15 @@ impl<'c> Changes<'c> {
         }
     }
 
-    /// A new event with its deliveries. Answers its position.
-    pub(super) fn insert(&mut self, event: &NewEvent, bytes: u64, digest: &[u8; 32]) -> rusqlite::Result<i64> {
+    /// A new event with its deliveries, at a place in the lines of its key, at their ends where none. Answers its
+    /// position.
+    pub(super) fn insert(
+        &mut self,
+        event: &NewEvent,
+        bytes: u64,
+        digest: &[u8; 32],
+        place: Option<i64>,
+    ) -> rusqlite::Result<i64> {
         let seq = self.next_seq;
         self.sql.insert_event.execute(rusqlite::params![
             seq,
@@ -190,7 +201,8 @@ impl<'c> Changes<'c> {
             }
             let id = DeliveryId { event: seq, n: n as i64 };
             let (key, lane, at) = (event.key.as_deref(), event.lane, event.accepted_at);
-            self.deliver(id, sink, &NewDelivery { tenant: &event.tenant, key, lane, at })?;
+            let new = NewDelivery { tenant: &event.tenant, key, place: place.unwrap_or(seq), lane, at };
+            self.deliver(id, sink, &new)?;
         }
         self.tally.open(&event.tenant, bytes);
         if event.sinks.is_empty() {
@@ -203,10 +215,11 @@ impl<'c> Changes<'c> {
     /// A new delivery, at its place in the line of its key where its sink keeps one.
     pub(super) fn deliver(&mut self, id: DeliveryId, sink: &EventSink, new: &NewDelivery<'_>) -> rusqlite::Result<()> {
         let key = new.key.filter(|_| sink.in_order);
-        let state = match key {
-            None => DeliveryState::Ready,
+        let (state, lane) = match key {
+            None => (DeliveryState::Ready, new.lane),
             Some(key) => self.join_line(sink, new, key)?,
         };
+        let steps = i64::from(state == DeliveryState::Blocked);
         let due = state.is_waiting().then_some(new.at.cast_signed());
         self.sql.insert_delivery.execute(rusqlite::params![
             id.event,
@@ -214,13 +227,19 @@ impl<'c> Changes<'c> {
             sink.name,
             new.tenant,
             key,
-            key.map(|_| 1),
-            new.lane as u8,
+            key.map(|_| new.place),
+            lane as u8,
             state as u8,
             due,
-            new.at.cast_signed()
+            new.at.cast_signed(),
+            steps
         ])?;
-        let of = Counted { sink: &sink.name, tenant: new.tenant, lane: new.lane };
+        if state == DeliveryState::Blocked {
+            let (at, reason, took) = (new.at.cast_signed(), "behind another event of its key", None::<i64>);
+            let row = rusqlite::params![id.event, id.n, steps, at, state as u8, super::line::ACTOR, reason, took];
+            self.sql.insert_transition.execute(row)?;
+        }
+        let of = Counted { sink: &sink.name, tenant: new.tenant, lane };
         self.tally.delivery(of, None, Some(state));
         Ok(())
     }
@@ -262,7 +281,9 @@ impl<'c> Changes<'c> {
     }
 
     pub(super) fn hold_sink(&mut self, sink: &str, at: u64, actor: &str, reason: &str) -> rusqlite::Result<()> {
-        self.sql.hold.execute((sink, at.cast_signed(), actor, reason))?;
+        if self.sql.hold.execute((sink, at.cast_signed(), actor, reason))? > 0 {
+            self.sql.forget_holds.execute((sink, HOLDS))?;
+        }
         self.holds_changed = true;
         Ok(())
     }
@@ -298,7 +319,7 @@ impl<'c> Changes<'c> {
         let at = change.at.cast_signed();
         // A dead one that parks its key stays in front of the others until somebody settles it.
         let stays = !state.is_final() || (state == DeliveryState::Dead && change.parks);
-        let line = (row.in_line && stays).then_some(1);
+        let line = row.line.filter(|_| stays);
         let steps = row.steps + 1;
         self.sql.update_delivery.execute(rusqlite::params![event, n, state as u8, due, attempts, steps, at, line])?;
         let took = change.took_ms.map(u64::cast_signed);
@@ -329,7 +350,7 @@ impl<'c> Changes<'c> {
         if state.is_final() && state != DeliveryState::Dead {
             self.settle(event)?;
         }
-        if row.in_line && line.is_none() {
+        if row.line.is_some() && line.is_none() {
             self.advance_line(&row, change.at)?;
         }
         Ok(Some(attempts))
@@ -363,16 +384,21 @@ impl<'c> Changes<'c> {
             statement.execute((event,))?;
         }
         // A dead one may have parked its key.
-        for row in rows.iter().filter(|row| row.in_line) {
+        for row in rows.iter().filter(|row| row.line.is_some()) {
             self.advance_line(row, at)?;
         }
         Ok(true)
     }
 }
 
-/// Leases of a process that is gone go back to their sinks; their attempts stay counted.
+/// Leases of a process that is gone go back to their sinks; their attempts stay counted. What was ready stays so where
+/// the clock was set back meanwhile: only what waits for a retry has a time of its own.
 pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64) -> rusqlite::Result<Tally> {
     super::claims::recover(conn)?;
+    conn.execute(
+        "UPDATE deliveries INDEXED BY deliveries_due SET due = ?1 WHERE due > ?1 AND state = 0",
+        (at.cast_signed(),),
+    )?;
     let mut changes = Changes::prepare(conn, tally)?;
     let leased: Vec<DeliveryId> = conn
         .prepare("SELECT event, n FROM deliveries WHERE state = 1")?
@@ -427,7 +453,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         sink: row.get(0)?,
         tenant: row.get(1)?,
         key: row.get(2)?,
-        in_line: row.get::<_, Option<i64>>(3)?.is_some(),
+        line: row.get(3)?,
         lane: lane_at(row, 4)?,
         state: state_at(row, 5)?,
         attempts: row.get(6)?,
@@ -440,6 +466,8 @@ pub(super) struct NewDelivery<'a> {
     pub tenant: &'a str,
     /// The event's key, whether its sink keeps order or not.
     pub key: Option<&'a str>,
+    /// Where it stands in the line of that key: the position of the event that took the place.
+    pub place: i64,
     pub lane: Lane,
     /// Milliseconds since the epoch.
     pub at: u64,
@@ -461,6 +489,7 @@ struct Statements<'c> {
     deliveries: Statement<'c>,
     purge: [Statement<'c>; 4],
     hold: Statement<'c>,
+    forget_holds: Statement<'c>,
     release: Statement<'c>,
 }
 
@@ -476,7 +505,7 @@ impl<'c> Statements<'c> {
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
             insert_delivery: sql(
                 "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
-                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10)",
+                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10)",
             )?,
             select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
                 WHERE event = ?1 AND n = ?2")?,
@@ -501,6 +530,8 @@ impl<'c> Statements<'c> {
             hold: sql("INSERT INTO holds (sink, since, actor, reason) SELECT ?1, ?2, ?3, ?4
                 WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND actor = ?3 AND until IS NULL)
                 ON CONFLICT (sink, actor, since) DO UPDATE SET until = NULL")?,
+            forget_holds: sql("DELETE FROM holds WHERE sink = ?1 AND until IS NOT NULL AND since <
+                (SELECT since FROM holds WHERE sink = ?1 ORDER BY since DESC LIMIT 1 OFFSET ?2)")?,
             release: sql("UPDATE holds SET until = ?2 WHERE sink = ?1 AND actor = ?3 AND until IS NULL")?,
         })
     }

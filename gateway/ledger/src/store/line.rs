@@ -2,7 +2,8 @@
 //! line waits for a worker meanwhile.
 //!
 //! A line's front is due or under way, all behind it are blocked. What leaves the line lets the next one come forward; a
-//! dead front that parks its key does not leave.
+//! dead front that parks its key does not leave. A place in the line is the position of the event that took it: what is
+//! sent anew stands where it stood, with another body as well.
 
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sluis_model::event::{DeliveryState, EventSink, Input};
@@ -14,7 +15,7 @@ use super::inbox::Move;
 use super::tally::Counted;
 
 /// Who moves what stands in a line.
-const ACTOR: &str = "order";
+pub(super) const ACTOR: &str = "order";
 
 /// One that stands in a line.
 struct Standing {
@@ -27,7 +28,8 @@ struct Standing {
 pub(super) struct Lines<'c> {
     all: Statement<'c>,
     front: Statement<'c>,
-    slower: Statement<'c>,
+    next: Statement<'c>,
+    from_back: Statement<'c>,
     lane: Statement<'c>,
 }
 
@@ -40,9 +42,10 @@ impl<'c> Lines<'c> {
             ))
         };
         Ok(Lines {
-            all: standing("ORDER BY event, n")?,
-            front: standing("ORDER BY event, n LIMIT 1")?,
-            slower: standing("AND lane > ?4")?,
+            all: standing("ORDER BY line, event, n")?,
+            front: standing("ORDER BY line, event, n LIMIT 1")?,
+            next: standing("AND line >= ?4 ORDER BY line, event, n LIMIT 1")?,
+            from_back: standing("ORDER BY line DESC, event DESC, n DESC")?,
             lane: conn.prepare("UPDATE deliveries SET lane = ?3 WHERE event = ?1 AND n = ?2")?,
         })
     }
@@ -54,23 +57,27 @@ impl<'c> Lines<'c> {
 }
 
 impl Changes<'_> {
-    /// A newcomer's state: blocked behind whoever stands there. Where only the last value of a key counts, those that are
-    /// not under way leave for it.
+    /// A newcomer's state and lane: blocked behind whoever stands there, and as urgent as whoever it stands before. Where
+    /// only the last value of a key counts, those that are not under way leave for it.
     pub(super) fn join_line(
         &mut self,
         sink: &EventSink,
         new: &NewDelivery<'_>,
         key: &str,
-    ) -> rusqlite::Result<DeliveryState> {
+    ) -> rusqlite::Result<(DeliveryState, Lane)> {
         if sink.compacts {
             self.supersede(sink, new, key)?;
         }
         let place = (&*sink.name, new.tenant, key);
         if self.lines.front.query_row(place, Lines::standing).optional()?.is_none() {
-            return Ok(DeliveryState::Ready);
+            return Ok((DeliveryState::Ready, new.lane));
         }
+        // Only what is sent anew has a place before others.
+        let place = (&*sink.name, new.tenant, key, new.place);
+        let next = self.lines.next.query_row(place, Lines::standing).optional()?;
+        let lane = next.map_or(new.lane, |next| next.lane.min(new.lane));
         self.hurry(sink, new, key)?;
-        Ok(DeliveryState::Blocked)
+        Ok((DeliveryState::Blocked, lane))
     }
 
     fn supersede(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
@@ -86,11 +93,14 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Whoever stands before an urgent one is as urgent.
+    /// Whoever stands before an urgent one is as urgent. Nobody in a line is more urgent than who stands before, so that
+    /// the slower ones are at its end.
     fn hurry(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
-        let place = (&*sink.name, new.tenant, key, new.lane as u8);
-        let slower: Vec<Standing> =
-            self.lines.slower.query_map(place, Lines::standing)?.collect::<rusqlite::Result<_>>()?;
+        let place = (&*sink.name, new.tenant, key);
+        let from_back = self.lines.from_back.query_map(place, Lines::standing)?;
+        let slower: Vec<Standing> = from_back
+            .take_while(|one| one.as_ref().map_or(true, |one| one.lane > new.lane))
+            .collect::<rusqlite::Result<_>>()?;
         for one in slower {
             self.lines.lane.execute((one.id.event, one.id.n, new.lane as u8))?;
             if one.state.is_waiting() {

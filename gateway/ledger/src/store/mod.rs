@@ -268,7 +268,8 @@ impl Store {
     }
 
     pub async fn list(&self, filter: Filter, cursor: Option<Cursor>, limit: usize) -> Result<Page, ReadError> {
-        self.readers.ask(move |statements| statements.browse.list(&filter, cursor, limit)).await
+        let held: Vec<Arc<str>> = self.shared.room.holds().keys().cloned().collect();
+        self.readers.ask(move |statements| statements.browse.list(&filter, &held, cursor, limit)).await
     }
 
     pub async fn event(&self, id: Uuid) -> Result<Option<NewEvent>, ReadError> {

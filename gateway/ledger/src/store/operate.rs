@@ -56,12 +56,11 @@ impl Changes<'_> {
     pub fn operate(&mut self, edit: &OperateEdit) -> rusqlite::Result<Result<Operated, OperateError>> {
         let done = match &edit.subject {
             Subject::Sink(sink) => self.operate_sink(sink, edit)?,
-            Subject::Event { id, tenant, sink } => {
-                match self.operate_event(*id, tenant.as_deref(), sink.as_deref(), edit)? {
-                    Ok(operated) => operated,
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
+            Subject::Event { id, tenant, sink } => self.operate_event(*id, tenant.as_deref(), sink.as_deref(), edit)?,
+        };
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => return Ok(Err(error)),
         };
         let (tenant, event, sink) = match &edit.subject {
             Subject::Sink(sink) => (None, None, Some(&**sink)),
@@ -74,12 +73,12 @@ impl Changes<'_> {
         Ok(Ok(done))
     }
 
-    fn operate_sink(&mut self, sink: &str, edit: &OperateEdit) -> rusqlite::Result<Operated> {
+    fn operate_sink(&mut self, sink: &str, edit: &OperateEdit) -> rusqlite::Result<Result<Operated, OperateError>> {
         match edit.operation {
             Operation::Pause => {
                 self.hold_sink(sink, edit.at, &edit.by, &edit.reason)?;
             }
-            _ => {
+            Operation::Resume => {
                 // Whoever paused it: a sink that is resumed runs.
                 let actors: Vec<String> =
                     self.operating.pauses.query_map((sink,), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -87,8 +86,11 @@ impl Changes<'_> {
                     self.release_sink(sink, edit.at, actor)?;
                 }
             }
+            Operation::Replay | Operation::Discard | Operation::Hold | Operation::Release => {
+                return Ok(Err(OperateError::NotPossible));
+            }
         }
-        Ok(Operated::default())
+        Ok(Ok(Operated::default()))
     }
 
     fn operate_event(
@@ -113,18 +115,27 @@ impl Changes<'_> {
             return Ok(Err(OperateError::NotFound));
         }
         let mut operated = Operated { tenant: Some(owner.clone()), ..Operated::default() };
+        if let Some((edited, bytes, digest)) = &edit.edited
+            && let Some((_, dead)) = chosen.iter().find(|(_, row)| row.state == DeliveryState::Dead)
+        {
+            // Where the old one stands, and before that leaves: what follows it goes on waiting.
+            self.insert(edited, *bytes, digest, Some(dead.line.unwrap_or(event)))?;
+            operated.event = Some(edited.id);
+        }
         for (n, row) in chosen {
             let id = DeliveryId { event, n: *n };
             let done = match (edit.operation, &edit.edited) {
                 (Operation::Replay, _) if row.state != DeliveryState::Dead => false,
                 (Operation::Replay, None) => {
-                    let new = NewDelivery { tenant: &owner, key: key.as_deref(), lane, at: edit.at };
+                    let place = row.line.unwrap_or(event);
+                    let new = NewDelivery { tenant: &owner, key: key.as_deref(), place, lane, at: edit.at };
                     self.replay(id, row, &new, edit)?
                 }
                 // Its deliveries are those of the new event.
                 (Operation::Replay, Some(_)) => self.order(id, Input::Replay, edit)?,
                 (Operation::Discard, _) => self.order(id, Input::Discard, edit)?,
-                (Operation::Hold, _) => self.order(id, Input::Hold, edit)?,
+                // One that is under way does not wait: only the end of the attempt tells.
+                (Operation::Hold, _) => row.state.is_waiting() && self.order(id, Input::Hold, edit)?,
                 (Operation::Release, _) => self.order(id, Input::Release, edit)?,
                 (Operation::Pause | Operation::Resume, _) => false,
             };
@@ -132,10 +143,6 @@ impl Changes<'_> {
         }
         if operated.deliveries == 0 {
             return Ok(Err(OperateError::NotPossible));
-        }
-        if let Some((event, bytes, digest)) = &edit.edited {
-            self.insert(event, *bytes, digest)?;
-            operated.event = Some(event.id);
         }
         Ok(Ok(operated))
     }

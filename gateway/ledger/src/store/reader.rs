@@ -167,7 +167,7 @@ impl<'c> Reader<'c> {
             event: sql("SELECT seq, type, route, key, correlation_id, accepted_at FROM events
                 WHERE id = ?1 AND tenant = ?2")?,
             deliveries: sql("SELECT d.n, d.sink, d.state, d.due, d.attempts, d.changed_at,
-                f.kind, f.class, f.status, f.message, f.attempt, f.at
+                f.kind, f.class, f.status, f.message, f.attempt, f.at, d.since
                 FROM deliveries d LEFT JOIN failures f ON f.event = d.event AND f.n = d.n
                 WHERE d.event = ?1 ORDER BY d.n")?,
             transitions: sql("SELECT n, at, state, actor, reason, took FROM transitions
@@ -216,12 +216,13 @@ impl<'c> Reader<'c> {
             ))
         });
         let Some((seq, mut status)) = head.optional()? else { return Ok(None) };
-        let rows: Vec<(i64, DeliveryStatus)> =
+        let rows: Vec<(i64, u64, DeliveryStatus)> =
             self.deliveries.query_map((seq,), delivery_row)?.collect::<rusqlite::Result<_>>()?;
-        let names: HashMap<i64, String> = rows.iter().map(|(n, delivery)| (*n, delivery.sink.clone())).collect();
-        status.deliveries = rows.into_iter().map(|(_, delivery)| delivery).collect();
+        let names: HashMap<i64, String> = rows.iter().map(|(n, _, delivery)| (*n, delivery.sink.clone())).collect();
+        let begun: Vec<u64> = rows.iter().map(|(_, since, _)| *since).collect();
+        status.deliveries = rows.into_iter().map(|(.., delivery)| delivery).collect();
         status.state = EventState::of(status.deliveries.iter().map(|d| (d.state, d.attempts)));
-        status.history = self.history(seq, &mut status, &names)?;
+        status.history = self.history(seq, &mut status, &names, &begun)?;
         Ok(Some(status))
     }
 
@@ -230,6 +231,7 @@ impl<'c> Reader<'c> {
         seq: i64,
         status: &mut EventStatus,
         names: &HashMap<i64, String>,
+        begun: &[u64],
     ) -> rusqlite::Result<Vec<HistoryEntry>> {
         let entry = |at, sink: Option<&String>, state, actor: &str, reason: &str| HistoryEntry {
             at,
@@ -241,17 +243,12 @@ impl<'c> Reader<'c> {
         };
         let accepted = status.accepted_at;
         let mut history = vec![entry(accepted, None, "accepted", "gateway", "")];
-        history.extend(
-            status
-                .deliveries
-                .iter()
-                .map(|d| entry(accepted, Some(&d.sink), DeliveryState::Ready.label(), "gateway", "")),
-        );
-        for delivery in &mut status.deliveries {
+        for (delivery, begun) in status.deliveries.iter_mut().zip(begun) {
+            history.push(entry(*begun, Some(&delivery.sink), DeliveryState::Ready.label(), "gateway", ""));
             let end = delivery.finished_at.unwrap_or(u64::MAX);
-            let mut holds = self.holds.query((&delivery.sink, accepted.cast_signed()))?;
+            let mut holds = self.holds.query((&delivery.sink, begun.cast_signed()))?;
             while let Some(row) = holds.next()? {
-                let since = row.get::<_, i64>(0)?.cast_unsigned().max(accepted);
+                let since = row.get::<_, i64>(0)?.cast_unsigned().max(*begun);
                 let until = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
                 if since >= end {
                     continue;
@@ -396,7 +393,8 @@ fn delivery_digest(delivery: &Delivery) -> [u8; 32] {
     })
 }
 
-fn delivery_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, DeliveryStatus)> {
+/// Its number, when it began, and the rest.
+fn delivery_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, u64, DeliveryStatus)> {
     let state = state_at(row, 2)?;
     let changed_at = row.get::<_, i64>(5)?.cast_unsigned();
     let last_error = match row.get::<_, Option<String>>(6)? {
@@ -418,5 +416,5 @@ fn delivery_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, DeliveryStatu
         last_error,
         finished_at: state.is_final().then_some(changed_at),
     };
-    Ok((row.get(0)?, delivery))
+    Ok((row.get(0)?, row.get::<_, i64>(12)?.cast_unsigned(), delivery))
 }

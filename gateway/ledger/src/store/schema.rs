@@ -162,7 +162,7 @@ ALTER TABLE events ADD COLUMN causation BLOB CHECK (length(causation) = 16);
 -- Attributes of a CloudEvent that have no column, as a JSON object.
 ALTER TABLE events ADD COLUMN attributes TEXT;
 
--- line is there while the delivery stands in the line of its key; since is when its age begins.
+-- line is there while the delivery stands in the line of its key: its place in it; since is when its age begins.
 CREATE TABLE deliveries_4 (
   event      INTEGER NOT NULL,
   n          INTEGER NOT NULL,
@@ -186,7 +186,7 @@ DROP TABLE deliveries;
 ALTER TABLE deliveries_4 RENAME TO deliveries;
 CREATE INDEX deliveries_due ON deliveries (sink, lane, tenant, due) WHERE due IS NOT NULL;
 CREATE INDEX deliveries_leased ON deliveries (event) WHERE state = 1;
-CREATE INDEX deliveries_line ON deliveries (sink, tenant, key) WHERE line IS NOT NULL;
+CREATE INDEX deliveries_line ON deliveries (sink, tenant, key, line) WHERE line IS NOT NULL;
 CREATE INDEX deliveries_dead ON deliveries (event) WHERE state = 6;
 
 -- Several may hold a sink at once, each for a reason of its own.

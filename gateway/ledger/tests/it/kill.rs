@@ -1,6 +1,7 @@
-//! A process that is killed at any moment: what was acknowledged is delivered, what was not tried never is.
+//! A process that is killed at any moment: what was acknowledged is delivered, what was not tried never is, and what a
+//! sink gets first of each key is in the order of acceptance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,12 +15,13 @@ use sluis_model::plan;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::support::{ErpSink, Running, by_name, event, settings};
+use crate::support::{ErpSink, Got, Running, by_name, event, settings};
 
 /// Producers in the child.
 const PRODUCERS: usize = 64;
 
-/// Accepts for ever, and delivers meanwhile. Says what it tries and what it may promise, a line each.
+/// Accepts for ever, and delivers meanwhile. Says what it tries and what it may promise, a line each. Every producer has
+/// a key of its own, so that what it is told in its order was accepted in its order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of the tests beside it, which start and kill it"]
 async fn child_accepts_and_delivers() {
@@ -28,14 +30,21 @@ async fn child_accepts_and_delivers() {
     let mut sink = ErpSink::start().await.plan();
     let plan::SinkKind::Http(http) = &mut sink.kind;
     http.url = url;
+    sink.order = plan::Order::ParkKey;
+    let of_event = sink.of_event();
     let (_sinks, plan) = watch::channel(Arc::new(by_name([sink])));
     let (_shutdown, down) = watch::channel(false);
     tokio::spawn(Arc::clone(&ledger).deliver(plan, down));
-    for _ in 0..PRODUCERS {
-        let ledger = Arc::clone(&ledger);
+    for producer in 0..PRODUCERS {
+        let (ledger, sink) = (Arc::clone(&ledger), of_event.clone());
         tokio::spawn(async move {
             loop {
-                let event = NewEvent { accepted_at: Clock::system().now(), ..event("{\"order\":1}") };
+                let event = NewEvent {
+                    accepted_at: Clock::system().now(),
+                    key: Some(format!("producer-{producer}")),
+                    sinks: vec![sink.clone()],
+                    ..event("{\"order\":1}")
+                };
                 let id = event.id;
                 println!("try {id}");
                 ledger.accept(event, u64::MAX).await.unwrap();
@@ -82,7 +91,8 @@ fn listen(child: &mut Child) -> tokio::task::JoinHandle<Said> {
 async fn settle(dir: &Path, erp: &mut ErpSink, tried: &BTreeSet<Uuid>, acknowledged: &BTreeSet<Uuid>) -> usize {
     // Late enough for every retry, too early for the end of retention.
     let later = Clock::system().now() + 3_600_000;
-    let running = Running::start_at(dir, [erp.plan()], ManualClock::at(later));
+    let plan = plan::Sink { order: plan::Order::ParkKey, ..erp.plan() };
+    let running = Running::start_at(dir, [plan], ManualClock::at(later));
     for id in acknowledged {
         assert!(running.ledger.status("acme", *id).await.unwrap().is_some(), "{id} was acknowledged and is lost");
     }
@@ -93,8 +103,15 @@ async fn settle(dir: &Path, erp: &mut ErpSink, tried: &BTreeSet<Uuid>, acknowled
     };
     tokio::time::timeout(Duration::from_secs(60), emptied).await.expect("the backlog is delivered");
     running.stop().await;
-    let arrived: Vec<Uuid> = erp.drain().iter().map(|got| got.id()).collect();
+    let got = erp.drain();
+    let arrived: Vec<Uuid> = got.iter().map(Got::id).collect();
     let distinct: BTreeSet<Uuid> = arrived.iter().copied().collect();
+    let (mut seen, mut last) = (BTreeSet::new(), BTreeMap::new());
+    for one in got.iter().filter(|one| seen.insert(one.id())) {
+        // The ids of one producer are made one after the other, and rise.
+        let before = last.insert(one.header("ce-partitionkey").to_owned(), one.id());
+        assert!(before < Some(one.id()), "{before:?} before {}", one.id());
+    }
     assert!(acknowledged.is_subset(&distinct), "every acknowledged event was delivered");
     assert!(distinct.is_subset(tried), "and none was invented");
     arrived.len() - distinct.len()

@@ -5,6 +5,7 @@ mod support;
 
 mod accept;
 mod claims;
+mod clocks;
 mod deliver;
 mod faults;
 mod files;
@@ -12,6 +13,9 @@ mod gate;
 mod hook;
 mod kill;
 mod kv;
+mod lanes;
+mod operate;
+mod order;
 mod purge;
 mod registry;
 mod restart;

@@ -1,6 +1,7 @@
 //! Tests of the store that need to look behind its walls.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod claims;
 mod damage;
 mod twin;
 
@@ -20,4 +21,26 @@ fn open(dir: &Path, now: u64, checkpoint_pages: i32) -> Result<Store, OpenError>
         tuning: Tuning { page_size: 1024, cache_kib: 64 },
     };
     Store::open(dir, 1 << 40, settings)
+}
+
+#[test]
+fn of_the_holds_of_a_sink_the_last_ones_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 0, 12).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        store.hold("erp", 0, "operator:ann", "for good".to_owned()).await.unwrap();
+        store.hold("crm", 0, "breaker", String::new()).await.unwrap();
+        store.release("crm", 1, "breaker").await.unwrap();
+        for at in 1..600 {
+            store.hold("erp", at, "breaker", String::new()).await.unwrap();
+            store.release("erp", at, "breaker").await.unwrap();
+        }
+    });
+    let conn = Connection::open(dir.path().join("ledger.db")).unwrap();
+    let count = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    assert!((500..=502).contains(&count("SELECT count(*) FROM holds WHERE sink = 'erp'")));
+    assert_eq!(count("SELECT count(*) FROM holds WHERE sink = 'erp' AND since = 599"), 1);
+    assert_eq!(count("SELECT count(*) FROM holds WHERE until IS NULL"), 1, "one that lasts is never forgotten");
+    assert_eq!(count("SELECT count(*) FROM holds WHERE sink = 'crm'"), 1);
 }

@@ -198,7 +198,7 @@ impl Pair {
     /// A new delivery, as the rules of lines have it.
     fn enter(&mut self, id: DeliveryId, sink: &'static str, lane: Lane, compacts: bool) {
         let in_line = keeps(sink).in_order && self.event(id.event).event.key.is_some();
-        let mut state = DeliveryState::Ready;
+        let (mut state, mut lane) = (DeliveryState::Ready, lane);
         if in_line {
             if compacts {
                 for old in self.line(id, sink).into_iter().rev() {
@@ -209,13 +209,19 @@ impl Pair {
             if !line.is_empty() {
                 state = DeliveryState::Blocked;
             }
-            for before in line {
-                let twin = self.twin(before).unwrap();
-                twin.lane = twin.lane.min(lane);
+            let own = lane;
+            for other in line {
+                let twin = self.twin(other).unwrap();
+                // Those of one event are one after the other by their numbers.
+                if other.event >= id.event {
+                    lane = lane.min(twin.lane);
+                }
+                twin.lane = twin.lane.min(own);
             }
         }
+        let steps = i64::from(state == DeliveryState::Blocked);
         let due = state.is_waiting().then_some(self.now);
-        let delivery = TwinDelivery { sink, state, due, attempts: 0, steps: 0, lane, in_line };
+        let delivery = TwinDelivery { sink, state, due, attempts: 0, steps, lane, in_line };
         let event = self.events.iter_mut().find(|event| event.seq == id.event).unwrap();
         event.deliveries.insert(id.n, delivery);
     }
@@ -389,13 +395,16 @@ impl Pair {
         self.interrupt();
     }
 
-    /// What a start does to leases.
+    /// What a start does to leases, and to what is ready later than now.
     fn interrupt(&mut self) {
         let (now, mut last) = (self.now, 0);
         for event in &mut self.events {
             last = event.seq;
             for d in event.deliveries.values_mut().filter(|d| d.state == DeliveryState::Leased) {
                 (d.state, d.due, d.steps) = (DeliveryState::Ready, Some(now), d.steps + 1);
+            }
+            for d in event.deliveries.values_mut().filter(|d| d.state == DeliveryState::Ready) {
+                d.due = d.due.min(Some(now));
             }
         }
         self.next_seq = last + 1;

@@ -1,0 +1,242 @@
+//! Idempotency keys against an in-memory twin: random changes, legal or not, events under keys, time, crashes and re-opens.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use sluis_model::event::NewEvent;
+use sluis_model::idempotency::{ClaimState, Entry, Verdict, judge};
+use sluis_model::lane::Lane;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use super::super::*;
+use super::open;
+use crate::backlog::event_bytes;
+use crate::claims::StoredAnswer;
+
+const START: u64 = 1_000_000;
+const TTL: u64 = 500;
+const TENANTS: [&str; 2] = ["acme", "umbrella"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Begin { at: At, fingerprint: u8, max: u64 },
+    Complete { at: At },
+    Unknown { at: At },
+    Release { at: At },
+    Accept { at: At, fingerprint: u8, max: u64 },
+    Advance { ms: u64 },
+    Forget { tenant: usize },
+    Crash,
+    Reopen,
+}
+
+/// Tenant and key.
+type At = (usize, u8);
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let at = || (0usize..2, 0u8..6);
+    let caps = || proptest::sample::select(vec![2u64, 3, 3, 3, 100]);
+    prop_oneof![
+        6 => (at(), 0u8..2, caps()).prop_map(|(at, fingerprint, max)| Op::Begin { at, fingerprint, max }),
+        4 => at().prop_map(|at| Op::Complete { at }),
+        2 => at().prop_map(|at| Op::Unknown { at }),
+        2 => at().prop_map(|at| Op::Release { at }),
+        4 => (at(), 0u8..2, caps()).prop_map(|(at, fingerprint, max)| Op::Accept { at, fingerprint, max }),
+        3 => (0u64..300).prop_map(|ms| Op::Advance { ms }),
+        1 => (0usize..2).prop_map(|tenant| Op::Forget { tenant }),
+        1 => Just(Op::Crash),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+struct Pair {
+    runtime: Runtime,
+    dir: TempDir,
+    store: Option<Store>,
+    claims: BTreeMap<At, Found>,
+    events: Vec<(usize, Uuid)>,
+    now: u64,
+}
+
+fn place((_, key): At) -> Place {
+    Place { route: "orders".into(), key: format!("key-{key}").into() }
+}
+
+fn answer(text: String) -> StoredAnswer {
+    StoredAnswer { status: 202, headers: vec![("a".to_owned(), "b".to_owned())], body: Bytes::from(text) }
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(open(dir.path(), START, 12).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Pair { runtime, dir, store, claims: BTreeMap::new(), events: Vec::new(), now: START }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let expires_at = self.now + TTL;
+        match op {
+            Op::Begin { at, fingerprint, max } => {
+                let fingerprint = [*fingerprint; 32];
+                let answer = self.edit(*at, ClaimChange::Begin { fingerprint, expires_at, max_keys: *max });
+                assert_eq!(answer, self.make_room(*at, &fingerprint, *max));
+                if answer.is_ok() {
+                    let entry = Entry { fingerprint, state: ClaimState::InFlight, expires_at };
+                    self.claims.insert(*at, Found { entry, event: None, answer: None });
+                }
+            }
+            Op::Complete { at } => {
+                let told = answer(format!("at {}", self.now));
+                self.edit(*at, ClaimChange::Complete { answer: told.clone(), expires_at }).unwrap();
+                if let Some(claim) = self.claims.get_mut(at) {
+                    claim.entry.state = ClaimState::Completed;
+                    (claim.entry.expires_at, claim.answer) = (expires_at, Some(told));
+                }
+            }
+            Op::Unknown { at } => {
+                self.edit(*at, ClaimChange::Unknown).unwrap();
+                if let Some(claim) = self.claims.get_mut(at).filter(|claim| claim.entry.state == ClaimState::InFlight) {
+                    claim.entry.state = ClaimState::Unknown;
+                }
+            }
+            Op::Release { at } => {
+                self.edit(*at, ClaimChange::Release).unwrap();
+                if self.claims.get(at).is_some_and(|claim| claim.entry.state == ClaimState::InFlight) {
+                    self.claims.remove(at);
+                }
+            }
+            Op::Accept { at, fingerprint, max } => self.accept(*at, [*fingerprint; 32], *max),
+            Op::Advance { ms } => self.now += ms,
+            Op::Forget { tenant } => {
+                let forgotten = self.store().forget_claims(TENANTS[*tenant].to_owned(), self.now);
+                let forgotten = self.runtime.block_on(forgotten).unwrap();
+                let before = self.claims.len();
+                let now = self.now;
+                let stays = |at: &At, claim: &Found| {
+                    at.0 != *tenant || claim.entry.state == ClaimState::InFlight || claim.entry.expires_at > now
+                };
+                self.claims.retain(|at, claim| stays(at, claim));
+                assert_eq!(forgotten, before - self.claims.len());
+            }
+            Op::Crash | Op::Reopen => self.restart(matches!(op, Op::Crash)),
+        }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn edit(&self, at: At, change: ClaimChange) -> Result<(), ClaimFault> {
+        let edit = ClaimEdit { tenant: TENANTS[at.0].to_owned(), place: place(at), change, at: self.now };
+        self.runtime.block_on(self.store().claim(edit))
+    }
+
+    /// The rules of who may take a key, and of who leaves for it.
+    fn make_room(&mut self, at: At, fingerprint: &[u8; 32], max: u64) -> Result<(), ClaimFault> {
+        let there = self.claims.get(&at).map(|claim| &claim.entry);
+        if matches!(judge(there, fingerprint, self.now), Verdict::Replay | Verdict::Reused) {
+            return Err(ClaimFault::Taken);
+        }
+        self.claims.remove(&at);
+        let used = self.claims.keys().filter(|(tenant, _)| *tenant == at.0).count() as u64;
+        let too_many = (used + 1).saturating_sub(max);
+        let finished = self
+            .claims
+            .iter()
+            .filter(|((tenant, _), claim)| *tenant == at.0 && claim.entry.state != ClaimState::InFlight);
+        let mut oldest: Vec<(u64, At)> = finished.map(|(at, claim)| (claim.entry.expires_at, *at)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(too_many as usize);
+        for (_, at) in &oldest {
+            self.claims.remove(at);
+        }
+        if too_many > 0 && oldest.is_empty() { Err(ClaimFault::Full) } else { Ok(()) }
+    }
+
+    fn accept(&mut self, at: At, fingerprint: [u8; 32], max_keys: u64) {
+        let event = NewEvent {
+            id: Uuid::now_v7(),
+            tenant: TENANTS[at.0].into(),
+            route: "orders".into(),
+            event_type: "t".into(),
+            key: None,
+            content_type: "text/plain".to_owned(),
+            body: Bytes::new(),
+            sinks: Vec::new(),
+            lane: Lane::Normal,
+            causation_id: None,
+            attributes: Vec::new(),
+            correlation_id: "c".into(),
+            traceparent: None,
+            accepted_at: self.now,
+        };
+        let (id, expires_at, told) = (event.id, self.now + TTL, answer("accepted".to_owned()));
+        let claim = NewClaim { place: place(at), fingerprint, expires_at, max_keys, answer: told.clone() };
+        let bytes = event_bytes(&event);
+        let accepted = self.store().accept(event, Some(claim), bytes, u64::MAX).unwrap();
+        let accepted = self.runtime.block_on(accepted).unwrap();
+        assert_eq!(accepted, self.make_room(at, &fingerprint, max_keys).map_err(AcceptError::Claim));
+        let kept = self.runtime.block_on(self.store().status(TENANTS[at.0], id)).unwrap();
+        assert_eq!(kept.is_some(), accepted.is_ok());
+        if accepted.is_ok() {
+            let entry = Entry { fingerprint, state: ClaimState::Completed, expires_at };
+            self.claims.insert(at, Found { entry, event: Some(id), answer: Some(told) });
+            self.events.push((at.0, id));
+        }
+    }
+
+    fn restart(&mut self, crash: bool) {
+        if crash {
+            let after = tempfile::tempdir().unwrap();
+            for name in ["ledger.db", "ledger.db-wal"] {
+                let from = self.dir.path().join(name);
+                if from.exists() {
+                    std::fs::copy(from, after.path().join(name)).unwrap();
+                }
+            }
+            self.store = None;
+            self.dir = after;
+        }
+        self.store = None;
+        self.store = Some(open(self.dir.path(), self.now, 12).unwrap());
+        for claim in self.claims.values_mut().filter(|claim| claim.entry.state == ClaimState::InFlight) {
+            claim.entry.state = ClaimState::Unknown;
+        }
+    }
+
+    fn compare(&self) {
+        for at in (0..TENANTS.len()).flat_map(|tenant| (0u8..6).map(move |key| (tenant, key))) {
+            let found = self.runtime.block_on(self.store().find_claim(TENANTS[at.0], &place(at))).unwrap();
+            assert_eq!(found.as_ref(), self.claims.get(&at), "{at:?}");
+        }
+        for (tenant, id) in &self.events {
+            assert!(self.runtime.block_on(self.store().status(TENANTS[*tenant], *id)).unwrap().is_some());
+        }
+        let conn = Connection::open(self.dir.path().join("ledger.db")).unwrap();
+        for (tenant, name) in TENANTS.iter().enumerate() {
+            let sql = "SELECT coalesce(sum(keys), 0) FROM claim_usage WHERE tenant = ?1";
+            let keys: i64 = conn.query_row(sql, (name,), |row| row.get(0)).unwrap();
+            assert_eq!(keys, self.claims.keys().filter(|at| at.0 == tenant).count() as i64);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn keys_agree_with_their_twin(ops in proptest::collection::vec(any_op(), 1..80)) {
+        let mut pair = Pair::new();
+        for op in &ops {
+            pair.apply(op);
+            if matches!(op, Op::Crash | Op::Reopen) {
+                pair.compare();
+            }
+        }
+        pair.compare();
+    }
+}
