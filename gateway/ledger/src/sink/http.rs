@@ -149,6 +149,9 @@ fn fields(delivery: &Delivery) -> HeaderMap {
     if let Some(key) = &delivery.key {
         put("ce-partitionkey", &encoded(key));
     }
+    if let Some(cause) = delivery.causation_id {
+        put("ce-causationid", &cause.to_string());
+    }
     put("x-correlation-id", &encoded(&delivery.correlation_id));
     if let Some(traceparent) = &delivery.traceparent {
         put("traceparent", traceparent);
