@@ -21,6 +21,8 @@ mod identity;
 mod languages;
 /// Caps and rates: who is refused, and who is left alone.
 mod limits;
+/// People who look after events: operators and tenants, by the admin listener.
+mod operate;
 /// Tenants' plugins: decisions, faults, lies.
 mod plugin;
 /// Events: accepted, delivered, kept through crashes.
