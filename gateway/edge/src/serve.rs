@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -19,7 +18,8 @@ use sluis_model::refusal::{Blame, Refusal};
 
 use crate::admit::{self, Admitted, Learnt};
 use crate::decide::Asked;
-use crate::enqueue::{self, EVENTS_PATH, Enqueue};
+use crate::enqueue::{self, Enqueue};
+use crate::event_status::{self, EVENTS_PATH};
 use crate::forward::exchange::{ONE_WRITE, RequestBody};
 use crate::forward::head::{BodyLength, HeaderChange, Outgoing, Provenance};
 use crate::forward::{Attempts, Failure, Job, forward};
@@ -148,7 +148,7 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     let inbound = Inbound::read(session, &cx.generation.plan.server.limits)?;
     record.inbound(&inbound);
     if let Some(id) = inbound.path().strip_prefix(EVENTS_PATH) {
-        return event_status(cx, session, id, record).await;
+        return event_status::serve(cx, session, id, inbound.query(), record).await;
     }
 
     let mut learnt = Learnt::default();
@@ -179,19 +179,6 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
         tokio::task::yield_now().await;
     }
     journey(cx, session, request, decision, record).await
-}
-
-async fn event_status(
-    cx: Context<'_>,
-    session: &mut ServerSession,
-    id: &str,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    if session.req_header().method != Method::GET {
-        return Err(Refusal::MethodNotAllowed("GET".into()).into());
-    }
-    let (head, body) = enqueue::status(cx.app, cx.generation, &session.req_header().headers, id).await?;
-    answer(session, head, body, record).await
 }
 
 /// Who takes the request in the route's slot; a slot that must be filled and is not answers 503.
@@ -437,7 +424,8 @@ fn outgoing_length(session: &mut ServerSession, body: &RequestBody) -> BodyLengt
     }
 }
 
-async fn answer(
+/// Writes a whole answer.
+pub async fn answer(
     session: &mut ServerSession,
     head: ResponseHeader,
     body: Bytes,
