@@ -37,3 +37,5 @@ mod tenants;
 mod tls;
 /// Components as they come in: who may, what is refused, what is kept.
 mod uploads;
+/// Customers who wait for something to become of an event.
+mod waiting;

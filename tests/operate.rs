@@ -50,7 +50,7 @@ impl House {
     }
 
     /// A call of the operators' listener by an operator.
-    fn operator(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub fn operator(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.by(&self.issuer.bearer_of("op-1", "none", "gateway:operate"), method, path, body)
     }
 
@@ -383,9 +383,6 @@ fn what_was_given_up_is_sent_anew_by_the_filter() {
     for id in &mine {
         house.wait(id, "erp", "delivered");
     }
-    let got = house.sink.got();
-    let delivered = got.iter().rev().take(5).map(|got| got.header("ce-id").unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!(delivered.len(), 5);
     assert_eq!(house.found("/v1/dlq").len(), 1, "globex's is left alone");
     assert_eq!(house.tenant("globex", "GET", &path, &Value::Null).status, 404);
     assert_eq!(house.operator("GET", &path, &Value::Null).status, 200);
