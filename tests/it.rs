@@ -33,6 +33,8 @@ mod reload;
 mod rollouts;
 /// Two hundred tenants: onboarded without a restart, each with what is its own.
 mod tenants;
+/// `sluis events`, `sluis dlq` and `sluis sinks`: what people see, and what programs read.
+mod terminal;
 /// TLS and HTTP/2 on both sides.
 mod tls;
 /// Components as they come in: who may, what is refused, what is kept.
