@@ -13,7 +13,7 @@ use crate::support::issuer::Issuer;
 use crate::support::upstream::{Reply, Upstream};
 
 /// A gateway with the sinks `erp` and `crm`, the tenants acme and globex, and people with tokens. The sinks answer with
-/// a status of the test's choice, but 200 to whatever says `good`.
+/// a status of the test's choice (0: not before there is another), but 200 to whatever says `good`.
 pub struct House {
     pub issuer: Issuer,
     pub sink: Upstream,
@@ -27,7 +27,11 @@ impl House {
         let told = answer.clone();
         let sink = Upstream::start(move |got| {
             let good = String::from_utf8_lossy(&got.body).contains("good");
-            let status = if good { 200 } else { told.load(Ordering::SeqCst) };
+            let status = || if good { 200 } else { told.load(Ordering::SeqCst) };
+            while status() == 0 {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            let status = status();
             Reply::Bytes(format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n").into_bytes())
         });
         let issuer = Issuer::start();
@@ -355,6 +359,21 @@ fn what_waits_is_held_released_and_given_up_by_its_tenant() {
     let event = house.wait(&id, "erp", "discarded");
     let last = event["history"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["actor"], &last["reason"]), (&json!("tenant:dev-1"), &json!("by hand")));
+}
+
+#[test]
+fn what_a_sink_is_at_work_on_is_not_held() {
+    let house = House::open();
+    house.answer.store(0, Ordering::SeqCst);
+    let id = house.accept("acme", "/orders", "{}", "c-1");
+    house.wait(&id, "erp", "leased");
+    for action in ["hold", "discard"] {
+        let answer = house.operator("POST", &format!("/v1/events/{id}/{action}"), &json!({}));
+        assert_eq!((answer.status, answer.problem().as_str()), (409, "not-possible"), "{action}");
+    }
+    house.answer.store(200, Ordering::SeqCst);
+    house.wait(&id, "erp", "delivered");
+    assert_eq!(house.sink.got().len(), 1);
 }
 
 #[test]

@@ -124,6 +124,8 @@ impl Changes<'_> {
                 // Its deliveries are those of the new event.
                 (Operation::Replay, Some(_)) => self.order(id, Input::Replay, edit)?,
                 (Operation::Discard, _) => self.order(id, Input::Discard, edit)?,
+                // A sink may be at work on it, and the end of that attempt must count: held, it would be sent again.
+                (Operation::Hold, _) if row.state == DeliveryState::Leased => false,
                 (Operation::Hold, _) => self.order(id, Input::Hold, edit)?,
                 (Operation::Release, _) => self.order(id, Input::Release, edit)?,
                 (Operation::Pause | Operation::Resume, _) => false,
