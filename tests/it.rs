@@ -27,6 +27,8 @@ mod identity;
 mod languages;
 /// Caps and rates: who is refused, and who is left alone.
 mod limits;
+/// People who look after events: operators and tenants, by the admin listener.
+mod operate;
 /// Tenants' plugins: decisions, faults, lies.
 mod plugin;
 /// Events: accepted, delivered, kept through crashes.
@@ -37,7 +39,11 @@ mod reload;
 mod rollouts;
 /// Two hundred tenants: onboarded without a restart, each with what is its own.
 mod tenants;
+/// `sluis events`, `sluis dlq` and `sluis sinks`: what people see, and what programs read.
+mod terminal;
 /// TLS and HTTP/2 on both sides.
 mod tls;
 /// Components as they come in: who may, what is refused, what is kept.
 mod uploads;
+/// Customers who wait for something to become of an event.
+mod waiting;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use sluis_edge::server::StartError;
 use sluis_model::config::ConfigError;
 
+use crate::admin::AdminError;
 use crate::plugin::PluginError;
 
 /// Anything that went wrong.
@@ -26,6 +27,8 @@ pub enum Failure {
     Start(StartError),
     /// Something about a plugin.
     Plugin(PluginError),
+    /// A gateway did not do what it was asked for.
+    Admin(AdminError),
 }
 
 impl Failure {
@@ -33,7 +36,7 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Config(_) => INVALID_CONFIG,
-            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) => FAILED,
+            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) | Failure::Admin(_) => FAILED,
         })
     }
 }
@@ -47,6 +50,7 @@ impl fmt::Display for Failure {
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
             Failure::Start(error) => error.fmt(f),
             Failure::Plugin(error) => error.fmt(f),
+            Failure::Admin(error) => error.fmt(f),
         }
     }
 }
@@ -60,6 +64,12 @@ impl From<ConfigError> for Failure {
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         Failure::Plugin(error)
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        Failure::Admin(error)
     }
 }
 

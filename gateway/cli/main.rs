@@ -3,6 +3,7 @@
 //! One file per command; this one dispatches, prints what failed, and gives the exit code: 0 done, 1 failed,
 //! 3 invalid configuration, 64 wrong command line.
 
+mod admin;
 mod allocator;
 mod certs;
 mod check;
@@ -11,8 +12,10 @@ mod config;
 mod demo;
 mod failure;
 mod logging;
+mod operate;
 mod plugin;
 mod run;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -35,8 +38,11 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Demo(Box<demo::Args>),
+    Dlq(Box<operate::dlq::Args>),
+    Events(Box<operate::events::Args>),
     Plugin(Box<plugin::Args>),
     Run(run::Args),
+    Sinks(operate::sinks::Args),
     /// Compile a component; the gateway starts this itself
     #[command(hide = true)]
     CompileWorker,
@@ -58,8 +64,11 @@ fn main() -> ExitCode {
         Command::Check(args) => report(check::run(&args)),
         Command::Config(args) => report(config::run(&args)),
         Command::Demo(args) => demo::run(*args),
+        Command::Dlq(args) => report(operate::dlq::run(&args)),
+        Command::Events(args) => report(operate::events::run(&args)),
         Command::Plugin(args) => report(plugin::run(*args)),
         Command::Run(args) => report(run::run(args)),
+        Command::Sinks(args) => report(operate::sinks::run(&args)),
         Command::CompileWorker => sluis_sandbox::compile_worker(),
     }
 }

@@ -11,7 +11,6 @@ mod issuer;
 mod serve;
 mod stage;
 mod state;
-mod table;
 mod tour;
 
 use std::io;

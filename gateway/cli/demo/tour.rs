@@ -8,8 +8,8 @@ use axum::http::{Method, StatusCode, Version, header};
 use serde_json::Value;
 
 use super::cases::{Case, Credential, Expect, Journey, ORDERS, Payload, REFUSALS};
-use super::table::{Align, render};
 use crate::client::{Call, Client, ClientError, Reply};
+use crate::table::{Align, render};
 
 /// An event has this long to be delivered.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(15);

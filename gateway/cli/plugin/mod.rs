@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use sluis_sandbox::{LoadError, SandboxError};
 
-use crate::client::ClientError;
+use crate::admin::AdminError;
 use crate::failure::Failure;
 
 /// Write, test, upload and roll out a tenant's plugin.
@@ -103,20 +103,9 @@ pub enum PluginError {
         /// Of how many.
         all: usize,
     },
-    /// No answer of the gateway's.
+    /// The gateway did not do it.
     #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The gateway said no.
-    #[error("the gateway says no ({status}): {reason}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Its problem, in words.
-        reason: String,
-    },
-    /// No token.
-    #[error("no token: name one with --token, or with SLUIS_TOKEN in the environment")]
-    NoToken,
+    Admin(#[from] AdminError),
     /// No runtime.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),

@@ -1,6 +1,5 @@
 //! What is asked of a running gateway: push, deploy, roll back, look.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,7 +13,8 @@ use super::PluginError;
 use super::fixtures;
 use super::project::{Folder, Project};
 use super::sign::Sign;
-use crate::client::{Call, Client, Reply};
+use crate::admin::{Admin, text};
+use crate::client::Reply;
 use crate::failure::Failure;
 
 /// How often a log that is followed is looked at.
@@ -28,15 +28,8 @@ pub struct Target {
     /// Whose plugin it is
     #[arg(long, value_name = "TENANT")]
     tenant: String,
-    /// The operators' listener
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901", env = "SLUIS_ADMIN")]
-    admin: String,
-    /// A token with the scope for it
-    #[arg(long, value_name = "TOKEN", env = "SLUIS_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// PEM of the CA of an https:// listener
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    admin: Admin,
 }
 
 /// Upload what was built as the version that `plugin.yaml` names
@@ -148,8 +141,8 @@ pub async fn push(args: &Push) -> Result<(), Failure> {
     let version = &project.manifest.version;
     let signed_as = SignedAs { tenant: &args.target.tenant, plugin: &project.manifest.name, version };
     let component = args.sign.apply(component, signed_as)?;
-    let url = args.target.plugin(&project, &format!("/versions/{version}"));
-    let answer = args.target.ask(Method::PUT, url, component.into()).await?;
+    let path = args.target.plugin(&project, &format!("/versions/{version}"));
+    let answer = args.target.ask(Method::PUT, path, component.into()).await?;
     let report = &answer.json()["report"];
     let told = match answer.status.as_u16() {
         201 => "kept",
@@ -231,8 +224,8 @@ pub async fn status(args: &Status) -> Result<(), Failure> {
 
 /// Says what was done.
 pub async fn audit(args: &Audit) -> Result<(), Failure> {
-    let url = format!("{}/audit", args.target.tenant());
-    let entries = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
+    let path = format!("{}/audit", args.target.tenant());
+    let entries = args.target.ask(Method::GET, path, Bytes::new()).await?.json();
     for entry in entries.as_array().into_iter().flatten() {
         let at = moment(&entry["at"]);
         let [plugin, action, version, actor, reason] =
@@ -251,8 +244,8 @@ pub async fn logs(args: &Logs) -> Result<(), Failure> {
             _ = every.tick() => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
-        let url = format!("{}/logs?after={last}", args.target.tenant());
-        let lines = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
+        let path = format!("{}/logs?after={last}", args.target.tenant());
+        let lines = args.target.ask(Method::GET, path, Bytes::new()).await?.json();
         for line in lines.as_array().into_iter().flatten() {
             last = line["seq"].as_u64().unwrap_or(last).max(last);
             let [plugin, level, id, message] = ["plugin", "level", "correlation_id", "message"].map(|f| text(line, f));
@@ -267,7 +260,7 @@ pub async fn logs(args: &Logs) -> Result<(), Failure> {
 impl Target {
     /// Where what is the tenant's begins.
     pub fn tenant(&self) -> String {
-        format!("{}/v1/tenants/{}", self.admin.trim_end_matches('/'), self.tenant)
+        format!("/v1/tenants/{}", self.tenant)
     }
 
     fn plugin(&self, project: &Project, rest: &str) -> String {
@@ -285,18 +278,9 @@ impl Target {
     }
 
     /// Asks, and takes no for an error.
-    pub async fn ask(&self, method: Method, url: String, body: Bytes) -> Result<Reply, PluginError> {
-        let token = Some(self.token.clone().ok_or(PluginError::NoToken)?);
-        let client = Client::new(self.ca.as_deref())?;
+    pub async fn ask(&self, method: Method, path: String, body: Bytes) -> Result<Reply, PluginError> {
         let media_type = (method == Method::PUT).then_some("application/wasm");
-        let answer = client.send(Call { method, url, token, body, media_type }).await?;
-        if answer.status.is_success() {
-            return Ok(answer);
-        }
-        let problem = answer.json();
-        let parts = [text(&problem, "title"), text(&problem, "code"), text(&problem, "detail")];
-        let reason = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-        Err(PluginError::Refused { status: answer.status.as_u16(), reason })
+        Ok(self.admin.ask_with(method, &path, body, media_type).await?)
     }
 }
 
@@ -318,9 +302,4 @@ fn say_rollout(rollout: &Value) -> std::io::Result<()> {
 pub fn moment(ms: &Value) -> String {
     let at = ms.as_i64().and_then(|ms| time::OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
-}
-
-/// A text of an answer; empty where it is not there.
-pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_default()
 }

@@ -10,8 +10,9 @@ use sluis_model::config::default_call_limits;
 
 use super::PluginError;
 use super::project::Project;
-use super::remote::{Target, moment, text};
+use super::remote::{Target, moment};
 use super::test::load;
+use crate::admin::text;
 use crate::failure::Failure;
 
 /// Say which requests the gateway kept of a tenant that wants that (`record` in its settings)
@@ -38,8 +39,8 @@ pub struct Replay {
 
 /// Lists.
 pub async fn list(args: &Recordings) -> Result<(), Failure> {
-    let url = format!("{}/recordings", args.target.tenant());
-    let recordings = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
+    let path = format!("{}/recordings", args.target.tenant());
+    let recordings = args.target.ask(Method::GET, path, Bytes::new()).await?.json();
     for recording in recordings.as_array().into_iter().flatten() {
         let [id, plugin, request] = ["id", "plugin", "request"].map(|field| text(recording, field));
         crate::say(&format!("{}  {id}  {plugin}  {request}", moment(&recording["at"])))?;
@@ -49,8 +50,8 @@ pub async fn list(args: &Recordings) -> Result<(), Failure> {
 
 /// Replays.
 pub async fn run(args: &Replay) -> Result<(), Failure> {
-    let url = format!("{}/recordings/{}", args.target.tenant(), args.id);
-    let recording = args.target.ask(Method::GET, url, Bytes::new()).await?.json();
+    let path = format!("{}/recordings/{}", args.target.tenant(), args.id);
+    let recording = args.target.ask(Method::GET, path, Bytes::new()).await?.json();
     let fixture = fixture(&recording, &args.id)?;
     if let Some(name) = &args.save {
         save(args, name, &fixture)?;

@@ -1,24 +1,23 @@
-//! What the journey to the ledger ends with: 202 with a `Location` once the event is on disk, and the resource behind that location.
+//! The journey to the ledger: 202 with a `Location` once the event is on disk.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{LOCATION, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use serde::Serialize;
-use sluis_ledger::{AcceptError, Claim, ReadError};
+use sluis_ledger::{AcceptError, Claim};
 use sluis_model::event::NewEvent;
 use sluis_model::lane::Lane;
-use sluis_model::plan::{Auth, Sink};
-use sluis_model::refusal::{Refusal, TokenFault};
+use sluis_model::plan::Sink;
+use sluis_model::refusal::Refusal;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::event_status::EVENTS_PATH;
 use crate::idempotency;
-use crate::state::{App, Generation, TenantState};
-
-/// Where events can be asked for; no route can be configured below it.
-pub const EVENTS_PATH: &str = "/v1/events/";
+use crate::reply::json_head;
+use crate::state::{App, TenantState};
 
 /// An event about to be accepted.
 pub struct Enqueue<'a> {
@@ -109,67 +108,7 @@ fn accepted(id: Uuid, enqueue: &Enqueue<'_>) -> Result<(ResponseHeader, Bytes), 
     let body = serde_json::to_vec(&accepted).map_err(|_| Refusal::Internal)?;
     let mut fields = vec![(LOCATION.as_str(), location.as_str()), (RETRY_AFTER.as_str(), "1")];
     fields.extend(enqueue.preference.map(|preference| ("preference-applied", preference)));
-    Ok((head(202, &fields)?, body.into()))
-}
-
-/// `GET /v1/events/{id}`: the state of an event of the caller's own tenant. Another tenant's is not found.
-pub async fn status(
-    app: &App,
-    generation: &Generation,
-    headers: &http::HeaderMap,
-    id: &str,
-) -> Result<(ResponseHeader, Bytes), Refusal> {
-    let tenant = caller(generation, headers).await?;
-    let id = Uuid::try_parse(id).map_err(|_| Refusal::EventNotFound)?;
-    let found = app.ledger.status(&tenant, id).await.map_err(|error| unreadable(&error))?;
-    let event = found.ok_or(Refusal::EventNotFound)?;
-    let body = serde_json::to_vec(&event).map_err(|_| Refusal::Internal)?;
-    let fields: &[(&str, &str)] = if event.state.is_final() { &[] } else { &[(RETRY_AFTER.as_str(), "1")] };
-    Ok((head(200, fields)?, body.into()))
-}
-
-/// The tenant behind a token of any issuer that a route trusts.
-async fn caller(generation: &Generation, headers: &http::HeaderMap) -> Result<Arc<str>, Refusal> {
-    let mut issuers: Vec<usize> = generation
-        .routes
-        .iter()
-        .filter_map(|route| match &route.route.auth {
-            Auth::Jwt { issuers, .. } => Some(issuers.iter().copied()),
-            Auth::Public => None,
-        })
-        .flatten()
-        .collect();
-    issuers.sort_unstable();
-    issuers.dedup();
-    let mut credentials = headers.get_all(http::header::AUTHORIZATION).iter();
-    let credential = credentials.next().ok_or(Refusal::InvalidToken(TokenFault::Missing))?;
-    if credentials.next().is_some() {
-        return Err(Refusal::AmbiguousCredentials);
-    }
-    let identity = generation.tokens.identify(credential.as_bytes(), &issuers, Clock::unix_seconds()).await?;
-    let tenant = identity.tenant.clone().ok_or(Refusal::TenantMismatch)?;
-    if generation.tenants.contains_key(&tenant) { Ok(tenant) } else { Err(Refusal::TenantMismatch) }
-}
-
-fn head(status: u16, fields: &[(&'static str, &str)]) -> Result<ResponseHeader, Refusal> {
-    let build = || {
-        let mut head = ResponseHeader::build_no_case(status, Some(8))?;
-        head.insert_header(CONTENT_TYPE, "application/json")?;
-        head.insert_header(CACHE_CONTROL, "no-store")?;
-        for (name, value) in fields {
-            head.insert_header(*name, *value)?;
-        }
-        Ok::<_, Box<pingora::Error>>(head)
-    };
-    build().map_err(|_| Refusal::Internal)
-}
-
-/// What a client is told where the ledger does not answer a question.
-pub fn unreadable(error: &ReadError) -> Refusal {
-    match error {
-        ReadError::Busy => Refusal::Overloaded,
-        ReadError::Storage | ReadError::Closed => Refusal::QueueStorageFault,
-    }
+    Ok((json_head(202, &fields)?, body.into()))
 }
 
 fn refusal(error: &AcceptError) -> Refusal {

@@ -12,7 +12,7 @@ use sluis_model::plan::Route;
 use sluis_model::refusal::Refusal;
 
 use crate::admit::Admitted;
-use crate::enqueue::{EVENTS_PATH, unreadable};
+use crate::event_status::{EVENTS_PATH, unreadable};
 use crate::head::Inbound;
 use crate::reply::CORRELATION_ID;
 use crate::state::Context;

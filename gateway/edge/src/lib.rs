@@ -12,6 +12,7 @@ pub mod clock;
 pub mod components;
 pub mod decide;
 pub mod enqueue;
+pub mod event_status;
 mod events;
 pub mod forward;
 pub mod guard;

@@ -107,6 +107,20 @@ pub async fn respond(
     }
 }
 
+/// The head of an answer in JSON that nobody may keep.
+pub fn json_head(status: u16, fields: &[(&'static str, &str)]) -> Result<ResponseHeader, Refusal> {
+    let build = || {
+        let mut head = ResponseHeader::build_no_case(status, Some(8))?;
+        head.insert_header(CONTENT_TYPE, "application/json")?;
+        head.insert_header(CACHE_CONTROL, "no-store")?;
+        for (name, value) in fields {
+            head.insert_header(*name, *value)?;
+        }
+        Ok::<_, Box<pingora::Error>>(head)
+    };
+    build().map_err(|_| Refusal::Internal)
+}
+
 /// Small bodies are read away before an early answer, so that the connection lives on; large ones are left, and the
 /// connection closes behind the answer. A client that still waits for `100 Continue` sends nothing, so nothing is
 /// waited for.

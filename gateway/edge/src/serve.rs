@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
@@ -17,7 +16,7 @@ use sluis_model::refusal::{Blame, Refusal};
 
 use crate::admit::{self, Admitted, Learnt};
 use crate::decide::Asked;
-use crate::enqueue::{self, EVENTS_PATH};
+use crate::event_status::{self, EVENTS_PATH};
 use crate::forward::Failure;
 use crate::forward::exchange::{ONE_WRITE, RequestBody};
 use crate::forward::head::BodyLength;
@@ -132,7 +131,7 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     let inbound = Inbound::read(session, &cx.generation.plan.server.limits)?;
     record.inbound(&inbound);
     if let Some(id) = inbound.path().strip_prefix(EVENTS_PATH) {
-        return event_status(cx, session, id, record).await;
+        return event_status::serve(cx, session, id, inbound.query(), record).await;
     }
 
     let mut learnt = Learnt::default();
@@ -179,20 +178,6 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
         tokio::task::yield_now().await;
     }
     journey::walk(cx, session, request, decision, record).await
-}
-
-async fn event_status(
-    cx: Context<'_>,
-    session: &mut ServerSession,
-    id: &str,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    if session.req_header().method != Method::GET {
-        return Err(Refusal::MethodNotAllowed("GET".into()).into());
-    }
-    let (head, body) = enqueue::status(cx.app, cx.generation, &session.req_header().headers, id).await?;
-    let correlation_id = record.correlation_id.clone();
-    journey::answer(session, head, body, &correlation_id, record).await
 }
 
 /// Who takes the request in the route's slot; a slot that must be filled and is not answers 503.

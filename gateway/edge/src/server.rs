@@ -34,7 +34,7 @@ use crate::serve::Ingress;
 use crate::state::{App, Capabilities, Generation};
 use crate::tls::{Certificates, Resolver};
 use crate::tokens::{TokenCache, Tokens};
-use crate::{admin, components, rollouts, tokens};
+use crate::{admin, components, event_status, rollouts, tokens};
 
 /// How a gateway is started.
 pub struct Options {
@@ -153,6 +153,7 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
         capabilities,
         metrics: metrics.clone(),
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
+        waiting: Arc::new(Permits::new(event_status::WAITING)),
         draining: AtomicBool::new(false),
     });
     event_plugins.attach(&app);

@@ -13,6 +13,7 @@ use sluis_sandbox::{KvScope, Scope};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::event_status::TENANT_WAITING;
 use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
@@ -44,6 +45,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Requests in flight, all tenants.
     pub in_flight: Arc<Permits>,
+    /// Requests that wait for something to become of an event, all tenants.
+    pub waiting: Arc<Permits>,
     /// Set once at the beginning of the end.
     pub draining: AtomicBool,
 }
@@ -113,6 +116,8 @@ pub struct TenantState {
     pub plugin_calls: Arc<Permits>,
     /// Uploads of plugins at once.
     pub uploads: Arc<Permits>,
+    /// Requests that wait for something to become of an event.
+    pub waiting: Arc<Permits>,
     /// What its plugins said last.
     pub log: Arc<TenantLog>,
     /// Its last requests, where it wants them kept.
@@ -234,6 +239,7 @@ impl TenantState {
             in_flight,
             plugin_calls,
             uploads,
+            waiting: before.map_or_else(|| Arc::new(Permits::new(TENANT_WAITING)), |before| before.waiting.clone()),
             log: before.map(|before| before.log.clone()).unwrap_or_default(),
             // What was kept by other rules than the new ones is gone.
             recorder: before

@@ -1,6 +1,6 @@
 //! How much waits, kept in memory: quotas are checked without asking the database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::DerefMut;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use sluis_model::event::{DeliveryState, NewEvent};
+use sluis_model::lane::Lane;
 use sluis_model::schedule::Schedule;
 
 use crate::error::AcceptError;
@@ -200,6 +201,16 @@ impl Room {
     /// The schedule of a sink; locked while the answer lives.
     pub fn schedule(&self, sink: &Arc<str>) -> impl DerefMut<Target = Schedule> + '_ {
         self.schedules.entry(Arc::clone(sink)).or_default()
+    }
+
+    /// How many deliveries wait for a worker of a sink, by lane.
+    pub fn waiting_by_lane(&self, sink: &str) -> BTreeMap<Lane, u64> {
+        let mut lanes = BTreeMap::new();
+        let schedule = self.schedules.get(sink);
+        for ((lane, _), count) in schedule.iter().flat_map(|schedule| schedule.waiting_counts()) {
+            *lanes.entry(lane).or_default() += count;
+        }
+        lanes
     }
 
     pub fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<HoldReason>>> {

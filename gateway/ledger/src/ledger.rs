@@ -167,6 +167,11 @@ impl Ledger {
         self.store.status(tenant, id).await
     }
 
+    /// Changes with every commit: whoever waits for something to become of an event asks again then.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.store.shared.commits.subscribe()
+    }
+
     /// How much waits, from memory.
     pub fn backlog(&self) -> Backlog {
         self.store.shared.room.picture(self.clock.now())

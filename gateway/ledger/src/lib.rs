@@ -35,4 +35,4 @@ pub use operate::{
     By, Cursor, Filter, Listed, NewBody, OPERATOR, OperateEntry, Operated, Operation, Page, SinkHold, Subject,
 };
 pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
-pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
+pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError, rfc3339};

@@ -1,6 +1,7 @@
 //! What people see of events, and do to them: list, show, replay, discard, hold, release, pause and resume. Every order is
 //! one transaction with its line in the audit; whoever asks for a tenant sees and moves nothing but that tenant's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -114,6 +115,8 @@ pub struct Filter {
     pub since: Option<u64>,
     /// Accepted before.
     pub until: Option<u64>,
+    /// The oldest event first, and not the newest.
+    pub oldest_first: bool,
 }
 
 /// Where a list goes on: after this delivery.
@@ -125,7 +128,7 @@ pub struct Cursor {
     pub n: i64,
 }
 
-/// A part of a list, newest first.
+/// A part of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// What was found.
@@ -215,7 +218,7 @@ pub struct SinkHold {
 }
 
 impl Ledger {
-    /// A part of the deliveries that pass the filter, newest event first: at most `limit`, after `cursor`.
+    /// A part of the deliveries that pass the filter, in its order: at most `limit`, after `cursor`.
     pub async fn list(&self, filter: Filter, cursor: Option<Cursor>, limit: usize) -> Result<Page, ReadError> {
         self.store.list(filter, cursor, limit).await
     }
@@ -242,6 +245,11 @@ impl Ledger {
         let told = holds.get(sink).into_iter().flatten();
         told.map(|hold| SinkHold { since: hold.since, actor: hold.actor.clone(), reason: hold.reason.clone() })
             .collect()
+    }
+
+    /// How many deliveries wait for a worker of a sink, by lane; those of a sink that is held too.
+    pub fn waiting_by_lane(&self, sink: &str) -> BTreeMap<Lane, u64> {
+        self.store.shared.room.waiting_by_lane(sink)
     }
 
     /// Carries an order out.

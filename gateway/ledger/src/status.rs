@@ -97,7 +97,7 @@ pub struct HistoryEntry {
 }
 
 /// RFC 3339 with milliseconds, UTC.
-pub(crate) fn rfc3339(ms: u64) -> String {
+pub fn rfc3339(ms: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())

@@ -44,17 +44,19 @@ pub struct Plan {
 pub struct Admin {
     /// Address to bind.
     pub address: SocketAddr,
-    /// Who may change the tenants' plugins; nobody where none.
+    /// Who may change the tenants' plugins and look after their events; nobody where none.
     pub auth: Option<AdminAuth>,
 }
 
-/// Whose tokens may change the tenants' plugins.
+/// Whose tokens may change the tenants' plugins and look after their events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminAuth {
     /// Positions in `Plan::issuers`.
     pub issuers: Vec<usize>,
     /// For the plugins of the token's own tenant.
     pub deploy_scope: Arc<str>,
+    /// For the events of the token's own tenant.
+    pub events_scope: Arc<str>,
     /// For every tenant's.
     pub operate_scope: Arc<str>,
 }

@@ -138,6 +138,8 @@ pub enum Refusal {
     QueueStorageFault,
     /// No such event, or another tenant's.
     EventNotFound,
+    /// What was asked for is no time to wait for an event.
+    WaitInvalid,
     /// A fault of ours.
     Internal,
 }
@@ -290,6 +292,9 @@ impl Refusal {
             Refusal::TenantQueueFull => (429, "tenant-queue-full", "The tenant's backlog is full", Client),
             Refusal::QueueStorageFault => {
                 (503, "queue-storage-fault", "Nothing can be kept durably at the moment", Gateway)
+            }
+            Refusal::WaitInvalid => {
+                (400, "wait-invalid", "The time to wait is 0 to 60 seconds, as in wait=30s", Client)
             }
             Refusal::EventNotFound => (404, "event-not-found", "There is no such event", Client),
             Refusal::Internal => (500, "internal-error", "The gateway failed", Gateway),

@@ -1,11 +1,12 @@
-//! Who asks on the operators' listener, and whose plugins they may see.
+//! Who asks on the operators' listener, and whose plugins and events they may see.
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use sluis_ledger::Actor;
+use sluis_ledger::{Actor, By, OPERATOR};
+use sluis_model::plan::AdminAuth;
 use sluis_model::refusal::{Refusal, TokenFault};
 
 use super::problem::Problem;
@@ -16,13 +17,16 @@ use crate::state::{Generation, TenantState};
 /// Longest reason that is kept, characters.
 const REASON: usize = 500;
 
-/// Whoever sent a token with one of the two scopes of `admin.auth`.
+/// Whoever sent a token that may change plugins: those of its tenant, or all.
 pub struct Caller {
     subject: String,
     reach: Reach,
     /// The plan that the token was looked at with.
     pub generation: Arc<Generation>,
 }
+
+/// Whoever sent a token that may look after events: those of its tenant, or all.
+pub struct EventsCaller(Caller);
 
 enum Reach {
     Everything,
@@ -46,15 +50,15 @@ impl Caller {
 
     /// As who an action goes into the audit.
     pub fn actor(&self, reason: Option<&str>) -> Actor {
-        let reason = reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON).collect();
-        Actor { name: self.subject.clone(), reason }
+        Actor { name: self.subject.clone(), reason: kept(reason) }
     }
-}
 
-impl FromRequestParts<Arc<Rollouts>> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, rollouts: &Arc<Rollouts>) -> Result<Self, Problem> {
+    /// `scope` is what a tenant's token needs.
+    async fn identify(
+        parts: &Parts,
+        rollouts: &Rollouts,
+        scope: fn(&AdminAuth) -> &Arc<str>,
+    ) -> Result<Caller, Problem> {
         let generation = rollouts.app().generation.load_full();
         let Some(auth) = &generation.plan.admin.auth else { return Err(Problem::disabled()) };
         let mut credentials = parts.headers.get_all(AUTHORIZATION).iter();
@@ -67,11 +71,77 @@ impl FromRequestParts<Arc<Rollouts>> for Caller {
         let identity = generation.tokens.identify(credential.as_bytes(), &auth.issuers, now).await.map_err(refuse)?;
         let reach = if identity.has_scopes(std::slice::from_ref(&auth.operate_scope)) {
             Reach::Everything
-        } else if identity.has_scopes(std::slice::from_ref(&auth.deploy_scope)) {
+        } else if identity.has_scopes(std::slice::from_ref(scope(auth))) {
             Reach::Tenant(identity.tenant.clone().ok_or(refuse(Refusal::TenantMismatch))?)
         } else {
-            return Err(refuse(Refusal::InsufficientScope(auth.deploy_scope.clone())));
+            return Err(refuse(Refusal::InsufficientScope(scope(auth).clone())));
         };
         Ok(Caller { subject: identity.subject.to_string(), reach, generation: generation.clone() })
+    }
+}
+
+impl EventsCaller {
+    /// The plan that the token was looked at with.
+    pub fn generation(&self) -> &Generation {
+        &self.0.generation
+    }
+
+    /// The only tenant whose events they may see; none for those who may see all.
+    pub fn only(&self) -> Option<&Arc<str>> {
+        match &self.0.reach {
+            Reach::Everything => None,
+            Reach::Tenant(own) => Some(own),
+        }
+    }
+
+    /// Whose events are asked for, where the question names a tenant or not; to a caller who may not see it there is
+    /// none.
+    pub fn whose(&self, asked: Option<String>) -> Result<Option<Arc<str>>, Problem> {
+        match (self.only(), asked) {
+            (None, asked) => Ok(asked.map(Into::into)),
+            (Some(own), asked) if asked.as_ref().is_none_or(|asked| **own == **asked) => Ok(Some(own.clone())),
+            (Some(_), _) => Err(Problem::not_found("tenant")),
+        }
+    }
+
+    /// Nobody but operators goes on from here.
+    pub fn must_operate(&self) -> Result<(), Problem> {
+        match (self.only(), &self.generation().plan.admin.auth) {
+            (Some(_), Some(auth)) => Err((&Refusal::InsufficientScope(auth.operate_scope.clone())).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As who an order goes into history and audit.
+    pub fn by(&self, reason: Option<&str>) -> By {
+        let kind = if self.0.operates() { OPERATOR } else { "tenant:" };
+        By { actor: format!("{kind}{}", self.0.subject), reason: kept(reason) }
+    }
+}
+
+/// What is kept of a reason.
+fn kept(reason: Option<&str>) -> String {
+    reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON).collect()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    Arc<Rollouts>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Caller::identify(parts, &Arc::from_ref(state), |auth| &auth.deploy_scope).await
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EventsCaller
+where
+    Arc<Rollouts>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Caller::identify(parts, &Arc::from_ref(state), |auth| &auth.events_scope).await.map(EventsCaller)
     }
 }

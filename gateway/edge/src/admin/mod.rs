@@ -8,13 +8,17 @@
 //! | `GET /plan` | the plan in force, secrets redacted |
 //! | `GET /upstreams` | breaker, requests in flight |
 //! | `/v1/tenants/{tenant}/plugins` … | the tenants' plugins, see [`plugins`]; for callers with a token |
+//! | `/v1/events` … | events: found, shown, sent anew, given up, held, see [`events`]; for callers with a token |
+//! | `/v1/dlq` …, `/v1/jobs` … | what was given up, and orders about many of it, see [`dlq`] and [`jobs`] |
+//! | `/v1/sinks` … | what waits for the sinks; pause and resume, see [`sinks`] |
+//! | `/v1/audit/events` | what was done to events and sinks, by whom and why |
 //! | `GET /openapi.json` | all of it as OpenAPI 3.1 |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -28,12 +32,43 @@ use crate::rollouts::Rollouts;
 use crate::state::App;
 
 mod caller;
+pub mod dlq;
+mod event_views;
+pub mod events;
+mod filter;
+pub mod jobs;
 pub mod plugins;
 mod problem;
+pub mod sinks;
+mod strict;
 mod views;
+
+use jobs::Jobs;
+use problem::Problem;
 
 /// Largest JSON body.
 const JSON: usize = 64 << 10;
+/// Largest JSON body with an event's body in it.
+const EDITED: usize = 8 << 20;
+
+/// What the routes with a token stand on.
+#[derive(Clone)]
+struct Office {
+    rollouts: Arc<Rollouts>,
+    jobs: Arc<Jobs>,
+}
+
+impl FromRef<Office> for Arc<Rollouts> {
+    fn from_ref(office: &Office) -> Self {
+        office.rollouts.clone()
+    }
+}
+
+impl FromRef<Office> for Arc<Jobs> {
+    fn from_ref(office: &Office) -> Self {
+        office.jobs.clone()
+    }
+}
 
 /// All routes.
 pub fn router(rollouts: Arc<Rollouts>) -> Router {
@@ -57,13 +92,33 @@ pub fn router(rollouts: Arc<Rollouts>) -> Router {
         .routes(routes!(plugins::logs))
         .routes(routes!(plugins::recordings))
         .routes(routes!(plugins::recording))
+        .routes(routes!(events::list))
+        .routes(routes!(events::show))
+        .routes(routes!(events::body))
+        .routes(routes!(events::discard))
+        .routes(routes!(events::hold))
+        .routes(routes!(events::release))
+        .routes(routes!(events::audit))
+        .routes(routes!(dlq::list))
+        .routes(routes!(dlq::replay))
+        .routes(routes!(dlq::discard))
+        .routes(routes!(dlq::jobs))
+        .routes(routes!(dlq::job, dlq::cancel))
+        .routes(routes!(sinks::list))
+        .routes(routes!(sinks::pause))
+        .routes(routes!(sinks::resume))
         .layer(DefaultBodyLimit::max(JSON))
-        .with_state(rollouts)
+        .merge(OpenApiRouter::new().routes(routes!(events::replay)).layer(DefaultBodyLimit::max(EDITED)))
+        .with_state(Office { rollouts, jobs: Arc::default() })
         .split_for_parts();
     description.info = Info::new("Sluis, the operators' listener", env!("CARGO_PKG_VERSION"));
     let description = description.to_json().unwrap_or_default();
     let described = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], description) });
-    router.merge(health).route("/openapi.json", described)
+    router
+        .merge(health)
+        .route("/openapi.json", described)
+        .fallback(|| async { Problem::not_found("path") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
 }
 
 /// What keeps the gateway from serving; empty when ready. An upstream that is down is no reason: its breaker answers.

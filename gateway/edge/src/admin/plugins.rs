@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
 use sluis_ledger::PluginId;
 use sluis_model::rollout::{self, Candidate, Order, Version};
 
 use super::caller::Caller;
 use super::problem::Problem;
+use super::strict::{Strict, StrictQuery};
 use super::views::{
     AuditQuery, AuditView, Deploy, LogQuery, LogView, PluginView, Reason, RecordedView, RecordingView, Release,
     RollBack, RolloutView, TrialView, Uploaded, VersionView,
@@ -198,7 +196,7 @@ pub async fn audit(
     State(app): App,
     caller: Caller,
     Path(tenant): Path<String>,
-    Query(query): Query<AuditQuery>,
+    StrictQuery(query): StrictQuery<AuditQuery>,
 ) -> Result<Json<Vec<AuditView>>, Problem> {
     let tenant = caller.tenant(&tenant)?;
     let entries = app.components.registry.audit(&tenant.tenant.id, query.before, AUDIT_PAGE).await?;
@@ -211,7 +209,7 @@ pub async fn audit(
 pub async fn logs(
     caller: Caller,
     Path(tenant): Path<String>,
-    Query(query): Query<LogQuery>,
+    StrictQuery(query): StrictQuery<LogQuery>,
 ) -> Result<Json<Vec<LogView>>, Problem> {
     let tenant = caller.tenant(&tenant)?;
     Ok(Json(tenant.log.after(query.after.unwrap_or(0)).into_iter().map(LogView::from).collect()))
@@ -236,23 +234,6 @@ pub async fn recording(
     let recorded = recorded.ok_or_else(|| Problem::not_found("recording"))?;
     let fixture = serde_json::to_value(&recorded.fixture).unwrap_or_default();
     Ok(Json(RecordedView { about: RecordingView::from(&*recorded), fixture }))
-}
-
-/// A JSON body whose refusal is a problem; an empty body is an empty object.
-pub struct Strict<T>(T);
-
-impl<T: for<'de> Deserialize<'de>, S: Send + Sync> FromRequest<S> for Strict<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| Problem::malformed(error.body_text()))?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        match Json::from_bytes(text) {
-            Ok(Json(value)) => Ok(Strict(value)),
-            Err(JsonRejection::JsonDataError(error)) => Err(Problem::malformed(error.body_text())),
-            Err(error) => Err(Problem::malformed(error.body_text())),
-        }
-    }
 }
 
 async fn take(

@@ -3,10 +3,11 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
-use sluis_ledger::RegistryError;
+use sluis_ledger::{OperateError, ReadError, RegistryError};
 use sluis_model::refusal::Refusal;
 use sluis_sandbox::LoadError;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::reply::PROBLEM_BASE;
 use crate::rollouts::RolloutError;
@@ -48,6 +49,11 @@ impl Problem {
         Problem::new(404, "not-found", "There is no such thing").detail(format!("no such {what}"))
     }
 
+    /// A path that does not take this method.
+    pub fn method_not_allowed() -> Self {
+        Problem::new(405, "method-not-allowed", "The path does not take this method")
+    }
+
     /// Something in path, query or body is not what it must be.
     pub fn malformed(detail: impl ToString) -> Self {
         Problem::new(400, "malformed-request", "The request is not what it must be").detail(detail)
@@ -58,6 +64,44 @@ impl Problem {
         Problem::new(413, "plugin-too-large", "The component is too large").detail(format!("at most {limit} bytes"))
     }
 
+    /// A JSON body that is larger than it may be.
+    pub fn body_too_large() -> Self {
+        Problem::from(&Refusal::BodyTooLarge)
+    }
+
+    /// A filter of a list that says nothing that could be looked for.
+    pub fn invalid_filter(detail: impl ToString) -> Self {
+        Problem::new(400, "invalid-filter", "The filter is not what it must be").detail(detail)
+    }
+
+    /// A cursor that no list gave out.
+    pub fn invalid_cursor() -> Self {
+        Problem::new(400, "invalid-cursor", "The cursor is none").detail("a cursor is the `next` of the page before")
+    }
+
+    /// An order about something that does not stand where it could be done.
+    pub fn not_possible(detail: impl ToString) -> Self {
+        Problem::new(409, "not-possible", "This cannot be done as things stand").detail(detail)
+    }
+
+    /// A job where another one of the same caller's is under way.
+    pub fn job_running(id: Uuid) -> Self {
+        Problem::new(409, "job-running", "Another job is under way")
+            .detail(format!("wait for the job {id}, or cancel it"))
+    }
+
+    /// A job where all that are kept are under way.
+    pub fn too_many_jobs() -> Self {
+        let problem = Problem::new(503, "too-many-jobs", "Too many jobs are under way");
+        Problem { retry_after: Some(5), ..problem }
+    }
+
+    /// Storage does not answer now.
+    fn storage_unavailable() -> Self {
+        let problem = Problem::new(503, "storage-unavailable", "Storage does not answer now");
+        Problem { retry_after: Some(5), ..problem }
+    }
+
     /// A body that came too slowly, or broke off.
     pub fn unread(detail: &str) -> Self {
         Problem::new(408, "request-timeout", "The request came too slowly").detail(detail)
@@ -65,7 +109,8 @@ impl Problem {
 
     /// The configuration names nobody who may do this.
     pub fn disabled() -> Self {
-        Problem::new(403, "uploads-disabled", "Nobody may change plugins here").detail("`admin.auth` is not configured")
+        Problem::new(403, "uploads-disabled", "Nobody may change anything here")
+            .detail("`admin.auth` is not configured")
     }
 
     /// The operator wants nothing changed now.
@@ -129,10 +174,24 @@ impl From<RegistryError> for Problem {
                 Problem::new(429, "plugin-quota", "The tenant has no room for more versions").detail(error)
             }
             RegistryError::Rollout(_) => conflict("rollout-conflict", "The rollout does not allow it"),
-            RegistryError::Unavailable => {
-                let problem = Problem::new(503, "storage-unavailable", "Storage does not answer now");
-                Problem { retry_after: Some(5), ..problem }
-            }
+            RegistryError::Unavailable => Problem::storage_unavailable(),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(_: ReadError) -> Self {
+        Problem::storage_unavailable()
+    }
+}
+
+impl From<OperateError> for Problem {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::NotFound => Problem::not_found("event, or none of its deliveries goes to that sink"),
+            OperateError::NotPossible => Problem::not_possible(error),
+            OperateError::Full => (&Refusal::QueueFull).into(),
+            OperateError::Unavailable => Problem::storage_unavailable(),
         }
     }
 }

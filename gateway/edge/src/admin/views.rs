@@ -199,6 +199,7 @@ pub struct LogView {
 
 /// Which lines.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct LogQuery {
     /// Those after this one.
     pub after: Option<u64>,
@@ -206,6 +207,7 @@ pub struct LogQuery {
 
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Those before this one.
     pub before: Option<i64>,

@@ -16,8 +16,10 @@ const LOOKED_AT: usize = 20_000;
 
 /// The statements of lists.
 pub(crate) struct BrowseQueries<'c> {
-    all: Statement<'c>,
-    dead: Statement<'c>,
+    /// Newest first, and oldest first.
+    all: [Statement<'c>; 2],
+    /// The same of the dead ones only.
+    dead: [Statement<'c>; 2],
     head: Statement<'c>,
     failure: Statement<'c>,
     event: Statement<'c>,
@@ -28,10 +30,13 @@ impl<'c> BrowseQueries<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<BrowseQueries<'c>> {
         let sql = |text: &str| conn.prepare(text);
         let listed = "SELECT event, n, sink, tenant, lane, state, due, attempts, changed_at FROM deliveries";
-        let after = "(event, n) < (?1, ?2) ORDER BY event DESC, n DESC";
+        let down = "(event, n) < (?1, ?2) ORDER BY event DESC, n DESC";
+        let up = "(event, n) > (?1, ?2) ORDER BY event, n";
+        let all = |after| sql(&format!("{listed} WHERE {after}"));
+        let dead = |after| sql(&format!("{listed} INDEXED BY deliveries_dead WHERE state = 6 AND {after}"));
         Ok(BrowseQueries {
-            all: sql(&format!("{listed} WHERE {after}"))?,
-            dead: sql(&format!("{listed} INDEXED BY deliveries_dead WHERE state = 6 AND {after}"))?,
+            all: [all(down)?, all(up)?],
+            dead: [dead(down)?, dead(up)?],
             head: sql("SELECT id, type, route, key, accepted_at, correlation_id FROM events WHERE seq = ?1")?,
             failure: sql("SELECT kind, class, status, message, attempt, at FROM failures WHERE event = ?1 AND n = ?2")?,
             event: sql(
@@ -52,9 +57,11 @@ impl<'c> BrowseQueries<'c> {
         limit: usize,
     ) -> rusqlite::Result<Page> {
         let mut page = Page::default();
-        let Cursor { event, n } = cursor.unwrap_or(Cursor { event: i64::MAX, n: i64::MAX });
+        let start = if filter.oldest_first { i64::MIN } else { i64::MAX };
+        let Cursor { event, n } = cursor.unwrap_or(Cursor { event: start, n: start });
         let only_dead = filter.states == [DeliveryState::Dead];
-        let statement = if only_dead { &mut self.dead } else { &mut self.all };
+        let statements = if only_dead { &mut self.dead } else { &mut self.all };
+        let statement = &mut statements[usize::from(filter.oldest_first)];
         let mut rows = statement.query((event, n))?;
         let mut last = None;
         for looked_at in 0.. {

@@ -27,7 +27,7 @@ use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     bells: DashMap<Arc<str>, Arc<Notify>>,
     /// Rung for sinks that have none.
     pub dispatch: Notify,
+    /// Counts commits, for those who wait until something changes.
+    pub commits: watch::Sender<u64>,
     pub observer: Arc<dyn Observer>,
     /// The last accept met a full disk.
     pub disk_full: AtomicBool,
@@ -147,6 +149,7 @@ impl Store {
             inbox: Inbox::new(settings.queue),
             bells: DashMap::new(),
             dispatch: Notify::new(),
+            commits: watch::Sender::new(0),
             observer: Arc::clone(&settings.observer),
             disk_full: AtomicBool::new(false),
         });

@@ -166,7 +166,7 @@ impl Writer<'_> {
     }
 
     /// Everything is on stable storage: numbers first, so that whoever is answered sees them, then the answers, then
-    /// the bells of the workers.
+    /// the bells of the workers and of those who look on.
     fn answer(&mut self, wishes: Wishes, works: Vec<Work>, committed: Committed) {
         let woken: Vec<Arc<str>> = self.changes.publish(self.conn, &self.shared.room);
         self.gather = Gather::after(wishes.len() + works.len(), committed.took);
@@ -183,6 +183,7 @@ impl Writer<'_> {
             accept.finish(result);
         }
         woken.iter().for_each(|sink| self.shared.ring(sink));
+        self.shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
     }
 
     /// Moves the log into the main file once it is long. Readers are short, so waiting for them is too; where one is

@@ -85,13 +85,15 @@ impl Check<'_> {
         let auth = written.admin.auth.as_ref().map(|auth| {
             let path = at!["admin", "auth", "issuers"];
             self.some(&path, &auth.issuers, "issuer");
-            if auth.deploy_scope == auth.operate_scope {
-                let message = "this is `deploy_scope` too: every tenant's token would be an operator's";
+            let tenants = [("deploy_scope", &auth.deploy_scope), ("events_scope", &auth.events_scope)];
+            for (name, _) in tenants.iter().filter(|(_, scope)| **scope == auth.operate_scope) {
+                let message = format!("this is `{name}` too: every tenant's token would be an operator's");
                 self.error(&at!["admin", "auth", "operate_scope"], message);
             }
             plan::AdminAuth {
                 issuers: self.references(&path, "issuer", &auth.issuers, &issuers(written)),
                 deploy_scope: auth.deploy_scope.arc(),
+                events_scope: auth.events_scope.arc(),
                 operate_scope: auth.operate_scope.arc(),
             }
         });

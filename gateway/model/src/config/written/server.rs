@@ -134,12 +134,12 @@ pub struct Admin {
     /// IP address and port.
     #[serde(default = "Admin::address")]
     pub address: Address,
-    /// Who may change the tenants' plugins; without it nobody can here.
+    /// Who may change the tenants' plugins and look after their events; without it nobody can here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AdminAuth>,
 }
 
-/// Tokens of people and pipelines that change the tenants' plugins.
+/// Tokens of people and pipelines that change the tenants' plugins and look after their events.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminAuth {
@@ -148,7 +148,11 @@ pub struct AdminAuth {
     /// With this scope a token may change the plugins of the tenant that it names, and sees no other's.
     #[serde(default = "AdminAuth::deploy_scope")]
     pub deploy_scope: Scope,
-    /// With this scope a token may change every tenant's.
+    /// With this scope a token may see the events of the tenant that it names, and replay, discard, hold and release
+    /// them.
+    #[serde(default = "AdminAuth::events_scope")]
+    pub events_scope: Scope,
+    /// With this scope a token may do both for every tenant, and pause sinks.
     #[serde(default = "AdminAuth::operate_scope")]
     pub operate_scope: Scope,
 }
@@ -156,6 +160,10 @@ pub struct AdminAuth {
 impl AdminAuth {
     fn deploy_scope() -> Scope {
         Scope::fixed("plugins:deploy")
+    }
+
+    fn events_scope() -> Scope {
+        Scope::fixed("events:operate")
     }
 
     fn operate_scope() -> Scope {

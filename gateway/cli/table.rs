@@ -9,8 +9,14 @@ pub enum Align {
     Right,
 }
 
+/// A cell without what a terminal would obey: what customers and plugins wrote is only to be read.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// Lines of a table with a heading and a rule under it. Rows shorter than the heading are filled with nothing.
 pub fn render(heading: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let width = |column: usize, title: &str| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([title.chars().count()]).max().unwrap_or_default()
@@ -31,7 +37,7 @@ pub fn render(heading: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let mut text = line(&mut heading.iter().map(|(title, _)| *title));
     let rules: Vec<String> = columns.iter().map(|(_, width)| "─".repeat(*width)).collect();
     text.push_str(&line(&mut rules.iter().map(String::as_str)));
-    for row in rows {
+    for row in &rows {
         text.push_str(&line(&mut row.iter().map(String::as_str)));
     }
     text
@@ -40,6 +46,12 @@ pub fn render(heading: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_commands_no_terminal() {
+        let text = render(&[("key", Align::Left)], &[vec!["a\u{1b}[2Jb\nc".to_owned()]]);
+        assert_eq!(text, "key\n────────\na\u{fffd}[2Jb\u{fffd}c\n");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
