@@ -172,6 +172,9 @@ fn what_is_asked_for_wrongly_is_refused_by_name() {
         let answer = house.operator("POST", &path, &body);
         assert_eq!((answer.status, answer.problem().as_str()), (400, "malformed-request"), "{path} {body}");
     }
+    let large = json!({ "reason": "x".repeat(65 << 10) });
+    let answer = house.operator("POST", &format!("/v1/events/{id}/discard"), &large);
+    assert_eq!((answer.status, answer.problem().as_str()), (413, "body-too-large"));
     assert_eq!(house.operator("GET", "/v1/nowhere", &Value::Null).problem(), "not-found");
     assert_eq!(house.operator("PUT", "/v1/events", &Value::Null).problem(), "method-not-allowed");
     assert_eq!(call(house.gateway.admin, "GET", "/v1/events", &[], b"").problem(), "invalid-token");
@@ -427,6 +430,16 @@ fn a_job_is_alone_and_can_be_canceled() {
     let left = house.found("/v1/dlq").len();
     assert_eq!(left as u64 + job["moved"].as_u64().unwrap(), 3, "{job}");
     assert_eq!(house.tenant("acme", "GET", "/v1/jobs", &Value::Null).json()[0]["id"], job["id"]);
+
+    // The last sixteen are kept.
+    let nothing = json!({ "filter": { "key": "none" } });
+    for _ in 0..16 {
+        eventually("the job before has ended", Duration::from_secs(30), || {
+            (house.tenant("globex", "POST", "/v1/dlq/replay", &nothing).status == 202).then_some(())
+        });
+    }
+    assert_eq!(house.look("/v1/jobs").as_array().unwrap().len(), 16);
+    assert_eq!(house.tenant("acme", "GET", &path, &Value::Null).status, 404);
 }
 
 #[test]

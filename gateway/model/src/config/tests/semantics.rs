@@ -169,6 +169,18 @@ fn a272_the_admin_address_is_nobody_elses() {
 }
 
 #[test]
+fn a_tenants_scope_is_not_an_operators() {
+    let auth = |scopes: &str| format!("{SMALL}admin: {{ auth: {{ issuers: [idp], {scopes} }} }}\n");
+    for name in ["deploy_scope", "events_scope"] {
+        let errors = Memory::new(auth(&format!("{name}: all, operate_scope: all"))).errors();
+        assert!(errors.contains(&format!("this is `{name}` too")), "{errors}");
+    }
+    let one_for_both = Memory::new(auth("deploy_scope: own, events_scope: own")).check().unwrap();
+    let auth = one_for_both.plan.admin.auth.unwrap();
+    assert_eq!((&*auth.deploy_scope, &*auth.events_scope), ("own", "own"));
+}
+
+#[test]
 fn a273_numbers_past_their_ceilings_are_refused() {
     refused(
         "auth: public",
