@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluis_ledger::EventStatus;
-use sluis_model::event::{DeliveryState, EventSink, EventState};
+use sluis_ledger::{By, EventStatus, NewBody, OPERATOR, Operation, Subject};
+use sluis_model::event::{DeliveryState, EventSink, EventState, NewEvent};
 use sluis_model::plan;
 
 use crate::support::{ErpSink, NEW_YEAR, RETRY, Running, Say, event};
@@ -270,5 +270,32 @@ async fn a_thousand_events_arrive_once_each_and_the_ledger_is_empty_after() {
     }
     let backlog = running.ledger.backlog();
     assert_eq!((backlog.events, backlog.bytes, backlog.count(DeliveryState::Delivered)), (0, 0, 1000));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_anew_says_so_and_names_its_cause_where_it_was_edited() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::Status(422), Say::Status(422)]);
+    let running = Running::start(dir.path(), [erp.plan()]);
+    let attributes = vec![("subject".to_owned(), "order 42".to_owned())];
+    let id = running.accept(NewEvent { attributes, ..event("{}") }).await;
+    let first = erp.next().await;
+    assert_eq!((first.header("ce-subject"), first.header("x-replay")), ("order%2042", ""));
+    running.until(id, EventState::Failed).await;
+    running.clock.advance(Duration::from_secs(60));
+    let subject = Subject::Event { id, tenant: None, sink: None };
+    let by = || By { actor: format!("{OPERATOR}ann"), reason: "mended".to_owned() };
+    running.ledger.operate(subject, Operation::Replay, by()).await.unwrap();
+    let again = erp.next().await;
+    assert_eq!((again.id(), again.header("x-replay"), again.header("ce-causationid")), (id, "true", ""));
+    running.until(id, EventState::Failed).await;
+    let body = NewBody { content_type: None, body: "{\"n\":1}".into() };
+    let sink = EventSink::unordered("erp");
+    let edited = running.ledger.replay_edited(id, None, sink, body, by()).await.unwrap().event.unwrap();
+    let third = erp.next().await;
+    assert_eq!((third.id(), third.header("x-replay")), (edited, "true"));
+    assert_eq!((third.header("ce-causationid"), third.header("ce-subject")), (&*id.to_string(), "order%2042"));
     running.stop().await;
 }
