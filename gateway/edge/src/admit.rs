@@ -89,9 +89,9 @@ pub async fn admit<'g>(
     // 5 Breaker and backlog: a way that is known to be shut is not walked to its end.
     let leave = match (&route.upstreams[..], &route.route.action.enqueue) {
         ([only], None) => Some(leave(&only.state, now)?),
-        ([], Some(_)) => {
+        ([], Some(enqueue)) => {
             if let Some(tenant) = &tenant {
-                crate::enqueue::room(app, tenant)?;
+                crate::enqueue::room(app, tenant, enqueue.lane)?;
             }
             None
         }

@@ -51,9 +51,9 @@ struct Accepted<'a> {
     correlation_id: &'a str,
 }
 
-/// Whether the ledger would take something of this tenant's now; cheap, asked before a body is read.
-pub fn room(app: &App, tenant: &TenantState) -> Result<(), Refusal> {
-    app.ledger.room(&tenant.tenant.id, tenant.tenant.limits.queue_bytes).map_err(|error| refusal(&error))
+/// Whether the ledger would take something of this tenant's in this lane now; cheap, asked before a body is read.
+pub fn room(app: &App, tenant: &TenantState, lane: Lane) -> Result<(), Refusal> {
+    app.ledger.room(&tenant.tenant.id, tenant.tenant.limits.queue_bytes, lane).map_err(|error| refusal(&error))
 }
 
 /// Accepts the event; returns its answer only after the commit is on disk.
@@ -145,7 +145,8 @@ fn head(status: u16, fields: &[(&'static str, &str)]) -> Result<ResponseHeader, 
 fn refusal(error: &AcceptError) -> Refusal {
     match error {
         AcceptError::TenantFull => Refusal::TenantQueueFull,
-        AcceptError::Full => Refusal::QueueFull,
+        AcceptError::Full | AcceptError::Shed => Refusal::QueueFull,
+        AcceptError::DiskFull => Refusal::InsufficientStorage,
         AcceptError::Claim(ClaimFault::Full) => Refusal::IdempotencyFull,
         AcceptError::Claim(ClaimFault::Taken) => Refusal::IdempotencyInProgress,
         AcceptError::Claim(ClaimFault::Unavailable) => Refusal::QueueStorageFault,

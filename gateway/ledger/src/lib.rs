@@ -16,6 +16,7 @@ mod claims;
 pub mod clock;
 mod deliver;
 mod error;
+mod housekeeping;
 mod kv;
 mod ledger;
 mod observer;

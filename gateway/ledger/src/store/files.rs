@@ -41,6 +41,11 @@ impl Home {
         Ok(home)
     }
 
+    /// The directory, resolved.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Path of the database file.
     pub fn database(&self) -> PathBuf {
         self.dir.join("ledger.db")

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use sluis_ledger::clock::{Clock, ManualClock};
 use sluis_ledger::{AcceptError, Health, Ledger, Options};
-use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::event::{DeliveryState, EventState, NewEvent};
+use sluis_model::lane::Lane;
+use sluis_model::plan;
+use sluis_model::shedding::Shedding;
 use uuid::Uuid;
 
 use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open, settings};
@@ -100,6 +103,41 @@ async fn a219_a220_a_full_disk_refuses_keeps_delivering_and_recovers_without_a_r
 }
 
 #[tokio::test]
+async fn a219_a_disk_that_fills_refuses_the_least_urgent_first_and_takes_them_again_without_a_restart() {
+    let Some(disk) = SmallDisk::mount("64m") else {
+        println!("mounting is not allowed here");
+        return;
+    };
+    let clock = ManualClock::at(NEW_YEAR);
+    let plan = plan::Ledger { shedding: Shedding { low: 50, normal: 75 }, ..settings() };
+    let options = Options { clock: Clock::Manual(clock.clone()), min_free: 8 << 20, ..Options::default() };
+    let ledger = Arc::new(Ledger::open_with(&disk.path("ledger"), &plan, options).unwrap());
+    let running = Running::deliver(ledger, [], clock);
+    let file = std::fs::File::create(disk.path("ballast")).unwrap();
+    let lanes = [Lane::Low, Lane::Normal, Lane::Critical];
+    let (shed, full) = (Err(AcceptError::Shed), Err(AcceptError::DiskFull));
+    let steps =
+        [(36, [shed, Ok(()), Ok(())]), (48, [shed, shed, Ok(())]), (58, [full; 3]), (36, [shed, Ok(()), Ok(())])];
+    for (mib, answers) in steps {
+        rustix::fs::ftruncate(&file, 0).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, mib << 20).unwrap();
+        let looked = async {
+            while lanes.map(|lane| running.ledger.room("acme", u64::MAX, lane)) != answers {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), looked).await.expect("the disk is looked at");
+        for (lane, answer) in lanes.into_iter().zip(answers) {
+            let event = NewEvent { lane, ..event("{}") };
+            assert_eq!(running.ledger.accept(event, u64::MAX).await, answer, "{lane:?} with {mib} MiB of ballast");
+        }
+        let health = if answers == [full; 3] { Health::DiskFull } else { Health::Ok };
+        assert_eq!(running.ledger.health(), health);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(NEW_YEAR);
@@ -154,7 +192,7 @@ async fn child_accepts_until_it_fails() {
         println!("ack {id}");
     }
     let again = ledger.accept(event("{}"), u64::MAX).await;
-    let room = ledger.room("acme", u64::MAX);
+    let room = ledger.room("acme", u64::MAX, Lane::Normal);
     println!("end {error:?} {again:?} {room:?} {:?}", ledger.health());
 }
 
