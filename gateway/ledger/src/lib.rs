@@ -26,6 +26,7 @@ mod registry;
 pub mod sink;
 mod status;
 mod store;
+mod upkeep;
 
 pub use backlog::{Backlog, SinkDepth};
 pub use claims::{Claim, ClaimFault, Claimed, Keyed, Place, StoredAnswer};
@@ -37,3 +38,4 @@ pub use operate::{
 };
 pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
+pub use upkeep::{Finding, Repaired, Report, UpkeepError, backup, repair, verify};

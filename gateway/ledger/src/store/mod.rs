@@ -1,6 +1,7 @@
 //! The store: what the ledger needs of a database, in its own words. SQLite is behind it; nothing outside this folder
 //! names it.
 
+pub(crate) mod backup;
 mod browse;
 mod changes;
 mod claims;
@@ -11,16 +12,19 @@ mod line;
 mod operate;
 mod reader;
 mod registry;
+pub(crate) mod repair;
 mod schema;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub(crate) mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use rusqlite::{Connection, OpenFlags};
@@ -455,14 +459,18 @@ fn attributes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<(S
     serde_json::from_str(text).map_err(unreadable)
 }
 
+/// Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
+
 fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(path, flags)?;
-    // Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
-    conn.busy_timeout(std::time::Duration::from_millis(500))?;
-    // Both take effect only on an empty file.
-    conn.pragma_update(None, "page_size", tuning.page_size)?;
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    conn.busy_timeout(BUSY_WAIT)?;
+    // Both take effect only on an empty file, and would be a write on some that are not.
+    if conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        conn.pragma_update(None, "page_size", tuning.page_size)?;
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     Ok(conn)
 }
 

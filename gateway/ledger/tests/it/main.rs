@@ -14,3 +14,4 @@ mod purge;
 mod registry;
 mod restart;
 mod tls;
+mod upkeep;

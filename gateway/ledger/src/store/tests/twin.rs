@@ -161,6 +161,11 @@ impl Pair {
             Op::Crash => self.crash(),
             Op::Reopen => {
                 self.store = None;
+                let report = verify::verify(self.dir.path()).unwrap();
+                // Arrows at random leave lines that nothing of ours would.
+                let wrong: Vec<_> =
+                    report.findings.iter().filter(|f| !matches!(f, crate::Finding::Line { .. })).collect();
+                assert!(wrong.is_empty(), "{wrong:?}");
                 self.store = Some(open(self.dir.path(), self.now, 12).unwrap());
                 self.interrupt();
             }
