@@ -13,6 +13,7 @@ use sluis_model::plan;
 use sluis_model::shedding::Shedding;
 use uuid::Uuid;
 
+use crate::crash::{injected, strace};
 use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open, settings};
 
 /// Accepts until something is refused; answers the ids and the refusal.
@@ -170,7 +171,6 @@ async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_
 /// safe, and the rest of what it said.
 fn child(dir: &Path, wrapper: &mut Command) -> (Vec<Uuid>, String) {
     let output = wrapper
-        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "faults::child_accepts_until_it_fails", "--ignored", "--nocapture"])
         .env("LEDGER_DIR", dir)
         .stderr(Stdio::null())
@@ -214,24 +214,55 @@ async fn a218_a_write_that_fails_for_good_stops_the_writer_until_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     // No file may grow past 6 MiB; past it every write fails with EFBIG.
     let script = "trap '' XFSZ; ulimit -f 12288; exec \"$@\"";
-    let (ids, end) = child(dir.path(), Command::new("sh").args(["-c", script, "sh"]));
+    let (ids, end) =
+        child(dir.path(), Command::new("sh").args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap()));
     assert_eq!(end, POISONED);
     assert!(ids.len() > 50, "{}", ids.len());
     recovers(dir.path(), &ids).await;
 }
 
+/// Runs the child with some of its system calls changed; answers how it ended, after looking whether a new process finds
+/// everything acknowledged.
+async fn ends_with(inject: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (ids, end) = child(dir.path(), &mut injected(inject));
+    assert!(ids.len() > 10, "{inject}: {} accepted", ids.len());
+    recovers(dir.path(), &ids).await;
+    end
+}
+
 #[tokio::test]
-async fn a217_an_fsync_that_fails_once_stops_the_writer_until_a_restart() {
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("strace is not installed: a failing write is tested by its neighbour");
+async fn a217_an_fsync_that_fails_stops_the_writer_until_a_restart() {
+    if !strace() {
         return;
     }
-    for when in ["40", "63", "110"] {
-        let dir = tempfile::tempdir().unwrap();
-        let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
-        let (ids, end) = child(dir.path(), Command::new("strace").args(["-f", "-o", "/dev/null", "-e", &inject]));
-        assert_eq!(end, POISONED, "at sync {when}");
-        assert!(ids.len() > 10, "{}", ids.len());
-        recovers(dir.path(), &ids).await;
+    // Once, from then on, every seventh.
+    for when in ["40", "63", "110", "40+", "42+7"] {
+        assert_eq!(ends_with(&format!("fsync,fdatasync:error=EIO:when={when}")).await, POISONED, "at sync {when}");
     }
+}
+
+#[tokio::test]
+async fn a218_writes_that_fail_are_never_promised() {
+    if !strace() {
+        return;
+    }
+    for error in ["EIO", "EROFS", "EDQUOT"] {
+        assert_eq!(ends_with(&format!("pwrite64:error={error}:when=200+")).await, POISONED, "{error}");
+    }
+    // A full disk is no failure for good, and neither is a write of which nothing got through.
+    for full in ["error=ENOSPC", "retval=0"] {
+        let end = ends_with(&format!("pwrite64:{full}:when=200+")).await;
+        assert_eq!(end, "end Full Err(Full) Ok(()) DiskFull", "{full}");
+    }
+}
+
+#[tokio::test]
+async fn a221_a_disk_that_stalls_is_answered_in_time() {
+    if !strace() {
+        return;
+    }
+    // Longer than two accepts wait.
+    let end = ends_with("fsync,fdatasync:delay_enter=6000000:when=40").await;
+    assert_eq!(end, "end Storage Err(Storage) Ok(()) Ok");
 }

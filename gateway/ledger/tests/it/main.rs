@@ -4,12 +4,14 @@
 mod support;
 
 mod accept;
+mod crash;
 mod deliver;
 mod faults;
 mod files;
 mod hook;
 mod kill;
 mod kv;
+mod power;
 mod purge;
 mod registry;
 mod restart;
