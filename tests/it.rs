@@ -19,6 +19,8 @@ mod forward;
 mod identity;
 /// One mapping in every language; the examples and their twins.
 mod languages;
+/// `sluis ledger`: backups, and whether a ledger holds together.
+mod ledger;
 /// Caps and rates: who is refused, and who is left alone.
 mod limits;
 /// Tenants' plugins: decisions, faults, lies.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use sluis_edge::server::StartError;
-use sluis_model::config::ConfigError;
+use sluis_ledger::UpkeepError;
+use sluis_model::config::{ConfigError, count};
 
 use crate::plugin::PluginError;
 
@@ -26,6 +27,10 @@ pub enum Failure {
     Start(StartError),
     /// Something about a plugin.
     Plugin(PluginError),
+    /// Something about a ledger.
+    Ledger(UpkeepError),
+    /// So much in a ledger does not hold.
+    Findings(usize),
 }
 
 impl Failure {
@@ -33,7 +38,9 @@ impl Failure {
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Config(_) => INVALID_CONFIG,
-            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) => FAILED,
+            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) | Failure::Ledger(_) | Failure::Findings(_) => {
+                FAILED
+            }
         })
     }
 }
@@ -47,6 +54,10 @@ impl fmt::Display for Failure {
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
             Failure::Start(error) => error.fmt(f),
             Failure::Plugin(error) => error.fmt(f),
+            Failure::Ledger(error) => error.fmt(f),
+            Failure::Findings(findings) => {
+                write!(f, "the ledger does not hold together: {}", count(*findings, "finding"))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod demo;
 mod failure;
+mod ledger;
 mod logging;
 mod plugin;
 mod run;
@@ -35,6 +36,7 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Demo(Box<demo::Args>),
+    Ledger(ledger::Args),
     Plugin(Box<plugin::Args>),
     Run(run::Args),
     /// Compile a component; the gateway starts this itself
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Check(args) => report(check::run(&args)),
         Command::Config(args) => report(config::run(&args)),
         Command::Demo(args) => demo::run(*args),
+        Command::Ledger(args) => report(ledger::run(&args)),
         Command::Plugin(args) => report(plugin::run(*args)),
         Command::Run(args) => report(run::run(args)),
         Command::CompileWorker => sluis_sandbox::compile_worker(),
