@@ -81,15 +81,16 @@ impl Disk {
         assert!(switch.wait().unwrap().success(), "the power can be cut");
     }
 
-    fn turn_off(&mut self) {
+    async fn turn_off(&mut self) {
         // Whoever was killed may still be about to go.
-        self.on = !(0..200).any(|_| {
-            let off = did(Command::new("umount").arg(self.mount()));
-            if !off {
-                std::thread::sleep(Duration::from_millis(10));
+        for _ in 0..200 {
+            if did(Command::new("umount").arg(self.mount())) {
+                self.on = false;
+                return;
             }
-            off
-        });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the file system cannot be unmounted");
     }
 }
 
@@ -111,7 +112,7 @@ async fn round(disk: &mut Disk, erp: &mut ErpSink, book: &mut Book) {
     child.kill().unwrap();
     child.wait().unwrap();
     let said = said.await.unwrap();
-    disk.turn_off();
+    disk.turn_off().await;
     assert!(disk.turn_on(), "the file system can be mounted again");
     book.settle(ledger, erp, said).await;
 }
