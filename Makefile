@@ -19,7 +19,17 @@ define APT_INSTALL
 	fi
 endef
 
-.PHONY: help demo build test plugins plugin-tools lint bench soak certs tools clean
+# One long test (settings, package, name): its figures, or all that it said where it fails.
+define SOAK
+	log=$$(mktemp); \
+	if env $(1) $(CARGO) test --locked --package $(2) --test it $(3) -- --nocapture >$$log 2>&1; then \
+	    grep -aE 'acknowledged|nothing was tested' $$log; rm $$log; \
+	else \
+	    cat $$log; rm $$log; exit 1; \
+	fi
+endef
+
+.PHONY: help demo build test plugins plugin-tools lint bench soak soak-tools certs tools clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -54,8 +64,18 @@ lint: tools ## Formatting and lints, warnings denied
 bench: plugins ## Micro-benchmarks of every stage
 	$(CARGO) bench --locked --package sluis-bench
 
-soak: plugins ## The long form of the crash test: 20 kills, 10,000 orders each
-	SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000 $(CARGO) test --locked --workspace --test it a213 -- --nocapture
+soak: plugins soak-tools ## The long form of the crash tests: kills, 200 power cuts, every system call (as root)
+	@$(call SOAK,SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000,sluis,a213)
+	@$(call SOAK,SLUIS_LEDGER_KILL_ROUNDS=200,sluis-ledger,a213)
+	@$(call SOAK,SLUIS_POWER_ROUNDS=200,sluis-ledger,a215)
+	@$(call SOAK,SLUIS_STRACE_RANGE=200,sluis-ledger,a214)
+
+soak-tools: ## Install what ends processes and cuts the power
+	@missing=; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v mkfs.ext4 >/dev/null || missing="$$missing e2fsprogs"; \
+	command -v python3 >/dev/null || missing="$$missing python3"; \
+	$(APT_INSTALL)
 
 certs: ## A throw-away CA and certificate in certs/local
 	certs/make.sh

@@ -25,6 +25,8 @@ mod idempotency;
 mod identity;
 /// One mapping in every language; the examples and their twins.
 mod languages;
+/// `sluis ledger`: backups, and whether a ledger holds together.
+mod ledger;
 /// Caps and rates: who is refused, and who is left alone.
 mod limits;
 /// People who look after events: operators and tenants, by the admin listener.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use sluis_edge::server::StartError;
-use sluis_model::config::ConfigError;
+use sluis_ledger::UpkeepError;
+use sluis_model::config::{ConfigError, count};
 
 use crate::admin::AdminError;
 use crate::plugin::PluginError;
@@ -29,6 +30,10 @@ pub enum Failure {
     Plugin(PluginError),
     /// A gateway did not do what it was asked for.
     Admin(AdminError),
+    /// Something about a ledger.
+    Ledger(UpkeepError),
+    /// So much in a ledger does not hold.
+    Findings(usize),
 }
 
 impl Failure {
@@ -37,6 +42,7 @@ impl Failure {
         ExitCode::from(match self {
             Failure::Config(_) => INVALID_CONFIG,
             Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) | Failure::Admin(_) => FAILED,
+            Failure::Ledger(_) | Failure::Findings(_) => FAILED,
         })
     }
 }
@@ -51,6 +57,10 @@ impl fmt::Display for Failure {
             Failure::Start(error) => error.fmt(f),
             Failure::Plugin(error) => error.fmt(f),
             Failure::Admin(error) => error.fmt(f),
+            Failure::Ledger(error) => error.fmt(f),
+            Failure::Findings(findings) => {
+                write!(f, "the ledger does not hold together: {}", count(*findings, "finding"))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod failure;
+mod ledger;
 mod logging;
 mod operate;
 mod plugin;
@@ -40,6 +41,7 @@ enum Command {
     Demo(Box<demo::Args>),
     Dlq(Box<operate::dlq::Args>),
     Events(Box<operate::events::Args>),
+    Ledger(ledger::Args),
     Plugin(Box<plugin::Args>),
     Run(run::Args),
     Sinks(operate::sinks::Args),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(*args),
         Command::Dlq(args) => report(operate::dlq::run(&args)),
         Command::Events(args) => report(operate::events::run(&args)),
+        Command::Ledger(args) => report(ledger::run(&args)),
         Command::Plugin(args) => report(plugin::run(*args)),
         Command::Run(args) => report(run::run(args)),
         Command::Sinks(args) => report(operate::sinks::run(&args)),

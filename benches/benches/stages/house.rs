@@ -85,6 +85,7 @@ async fn app(plan: &Arc<Plan>) -> App {
         capabilities,
         metrics,
         in_flight: Arc::new(Permits::new(plan.server.limits.in_flight)),
+        waiting: Arc::new(Permits::new(1)),
         draining: AtomicBool::new(false),
     }
 }

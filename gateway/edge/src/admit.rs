@@ -95,9 +95,9 @@ pub async fn admit<'g>(
     let leave = match (&route.upstreams[..], &route.route.action.enqueue) {
         _ if keyed => None,
         ([only], None) => Some(leave(&only.state, now)?),
-        ([], Some(_)) => {
+        ([], Some(enqueue)) => {
             if let Some(tenant) = &tenant {
-                crate::enqueue::room(app, tenant)?;
+                crate::enqueue::room(app, tenant, enqueue.lane)?;
             }
             None
         }

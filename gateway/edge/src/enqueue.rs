@@ -55,9 +55,9 @@ struct Accepted<'a> {
     correlation_id: &'a str,
 }
 
-/// Whether the ledger would take something of this tenant's now; cheap, asked before a body is read.
-pub fn room(app: &App, tenant: &TenantState) -> Result<(), Refusal> {
-    app.ledger.room(&tenant.tenant.id, tenant.tenant.limits.queue_bytes).map_err(|error| refusal(&error))
+/// Whether the ledger would take something of this tenant's in this lane now; cheap, asked before a body is read.
+pub fn room(app: &App, tenant: &TenantState, lane: Lane) -> Result<(), Refusal> {
+    app.ledger.room(&tenant.tenant.id, tenant.tenant.limits.queue_bytes, lane).map_err(|error| refusal(&error))
 }
 
 /// Accepts the event; returns its answer only after the commit is on disk. Under an idempotency key the same commit holds
@@ -114,7 +114,8 @@ fn accepted(id: Uuid, enqueue: &Enqueue<'_>) -> Result<(ResponseHeader, Bytes), 
 fn refusal(error: &AcceptError) -> Refusal {
     match error {
         AcceptError::TenantFull => Refusal::TenantQueueFull,
-        AcceptError::Full => Refusal::QueueFull,
+        AcceptError::Full | AcceptError::Shed => Refusal::QueueFull,
+        AcceptError::DiskFull => Refusal::InsufficientStorage,
         AcceptError::Claim(fault) => idempotency::unclaimed(*fault),
         AcceptError::Storage | AcceptError::Closed | AcceptError::Duplicate => Refusal::QueueStorageFault,
     }

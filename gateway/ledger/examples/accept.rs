@@ -12,6 +12,7 @@ use sluis_ledger::{Ledger, Observer, Options};
 use sluis_model::event::{EventSink, NewEvent};
 use sluis_model::lane::Lane;
 use sluis_model::plan;
+use sluis_model::shedding::Shedding;
 use uuid::Uuid;
 
 /// Commit times in microseconds, and events per commit.
@@ -72,6 +73,7 @@ fn main() {
             retention: Duration::from_secs(3600),
             dead_retention: Duration::from_secs(3600),
             max_batch,
+            shedding: Shedding { low: 100, normal: 100 },
         };
         let options =
             Options { observer: Arc::clone(&commits) as _, page_size, checkpoint_pages, ..Options::default() };

@@ -22,6 +22,7 @@ use sluis_model::maintenance::Calendar;
 use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
+use sluis_model::shedding::Shedding;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -59,7 +60,8 @@ impl Observer for Commits {
 
 fn settings() -> plan::Ledger {
     let week = Duration::from_secs(7 * 86_400);
-    plan::Ledger { max_bytes: 1 << 40, retention: week, dead_retention: week, max_batch: 1024 }
+    let shedding = Shedding { low: 100, normal: 100 };
+    plan::Ledger { max_bytes: 1 << 40, retention: week, dead_retention: week, max_batch: 1024, shedding }
 }
 
 /// Resident memory of this process in MiB.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::DerefMut;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use sluis_model::event::{DeliveryState, NewEvent};
 use sluis_model::lane::Lane;
 use sluis_model::schedule::Schedule;
+use sluis_model::shedding::Shedding;
 
 use crate::error::AcceptError;
 
@@ -17,6 +18,9 @@ use crate::error::AcceptError;
 const EVENT_OVERHEAD: u64 = 256;
 /// The same for each delivery with its history.
 const DELIVERY_OVERHEAD: u64 = 256;
+
+/// How far below its bound the store is brought once it is past it.
+const PEACE_PERCENT: u64 = 3;
 
 /// What an event counts against the quotas: its bytes, and those of the rows about it.
 pub(crate) fn event_bytes(event: &NewEvent) -> u64 {
@@ -80,6 +84,9 @@ pub(crate) type Counts = [i64; DeliveryState::ALL.len()];
 #[derive(Debug)]
 pub(crate) struct Room {
     max_bytes: u64,
+    shedding: Shedding,
+    /// The lanes that the disk lets in, most urgent first: how many.
+    disk_lanes: AtomicU8,
     bytes: AtomicU64,
     events: AtomicU64,
     /// Bytes of everything that is stored, finished events included.
@@ -112,9 +119,11 @@ impl HoldReason {
 pub const OPERATOR: &str = "operator:";
 
 impl Room {
-    pub fn new(max_bytes: u64) -> Room {
+    pub fn new(max_bytes: u64, shedding: Shedding) -> Room {
         Room {
             max_bytes,
+            shedding,
+            disk_lanes: AtomicU8::new(Lane::ALL.len() as u8),
             bytes: AtomicU64::new(0),
             events: AtomicU64::new(0),
             stored: AtomicU64::new(0),
@@ -126,13 +135,35 @@ impl Room {
         }
     }
 
-    /// Whether anything more may come in from this tenant; one look at two numbers.
-    pub fn check(&self, tenant: &str, tenant_max: u64) -> Result<(), AcceptError> {
-        if self.bytes.load(Ordering::Relaxed) >= self.max_bytes {
+    /// Whether anything more may come in from this tenant in this lane; one look at three numbers.
+    pub fn check(&self, tenant: &str, tenant_max: u64, lane: Lane) -> Result<(), AcceptError> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if bytes >= self.max_bytes {
             return Err(AcceptError::Full);
         }
+        self.lets_in(bytes, lane)?;
         let used = self.tenants.get(tenant).map_or(0, |used| used.load(Ordering::Relaxed));
         if used >= tenant_max { Err(AcceptError::TenantFull) } else { Ok(()) }
+    }
+
+    /// Whether a lane is taken where `bytes` are used, and with what is left of the disk.
+    fn lets_in(&self, bytes: u64, lane: Lane) -> Result<(), AcceptError> {
+        match self.disk_lanes.load(Ordering::Relaxed) {
+            0 => return Err(AcceptError::DiskFull),
+            lanes if lane.number() >= lanes => return Err(AcceptError::Shed),
+            _ => {}
+        }
+        if lane > self.shedding.least(bytes, self.max_bytes) { Err(AcceptError::Shed) } else { Ok(()) }
+    }
+
+    /// The least urgent lane that the disk lets in; none where it has nothing left.
+    pub fn set_disk(&self, least: Option<Lane>) {
+        self.disk_lanes.store(least.map_or(0, |lane| lane.number() + 1), Ordering::Relaxed);
+    }
+
+    /// Whether the disk lets nothing in.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_lanes.load(Ordering::Relaxed) == 0
     }
 
     /// Sets bytes aside for an event, before it is queued: many producers at once cannot overshoot.
@@ -141,11 +172,13 @@ impl Room {
         tenant: &Arc<str>,
         tenant_max: u64,
         bytes: u64,
+        lane: Lane,
     ) -> Result<Reservation, AcceptError> {
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_bytes {
+        let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let room = if all > self.max_bytes { Err(AcceptError::Full) } else { self.lets_in(all, lane) };
+        room.inspect_err(|_| {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(AcceptError::Full);
-        }
+        })?;
         let used = self.tenant(tenant);
         if used.fetch_add(bytes, Ordering::Relaxed) + bytes > tenant_max {
             used.fetch_sub(bytes, Ordering::Relaxed);
@@ -188,6 +221,13 @@ impl Room {
     /// Whether finished events must make room before their retention is over.
     pub fn is_overfull(&self) -> bool {
         self.stored.load(Ordering::Relaxed) > self.max_bytes
+    }
+
+    /// Bytes that they must then give back: down to a few percent below the bound, so that there is peace for a while.
+    /// None where there is no need.
+    pub fn excess(&self) -> Option<u64> {
+        let goal = self.max_bytes - self.max_bytes / 100 * PEACE_PERCENT;
+        self.stored.load(Ordering::Relaxed).checked_sub(goal).filter(|more| *more > 0)
     }
 
     pub fn set_oldest(&self, accepted_at: Option<u64>) {

@@ -72,9 +72,15 @@ pub enum AcceptError {
     /// The tenant's share of the backlog is used up.
     #[error("the tenant's backlog is full")]
     TenantFull,
-    /// The backlog, the accept queue or the disk is full.
+    /// The backlog or the accept queue is full, or a write met a full disk.
     #[error("the backlog is full")]
     Full,
+    /// The backlog or the disk is so full that only more urgent events are taken.
+    #[error("the backlog is nearly full")]
+    Shed,
+    /// The disk has next to nothing left.
+    #[error("the disk is full")]
+    DiskFull,
     /// Storage failed or stalls.
     #[error("storage failed")]
     Storage,

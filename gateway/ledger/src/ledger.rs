@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sluis_model::event::NewEvent;
 use sluis_model::hook::event::EventHook;
+use sluis_model::lane::Lane;
 use sluis_model::plan;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::error::{AcceptError, OpenError, ReadError};
 use crate::observer::{NoObserver, Observer};
 use crate::status::EventStatus;
 use crate::store::{Settings, Store, Tuning};
-use crate::{deliver, purge};
+use crate::{deliver, housekeeping};
 
 /// What a ledger is opened with beside the plan; the defaults are those of a running gateway.
 pub struct Options {
@@ -30,6 +31,8 @@ pub struct Options {
     pub clock: Clock,
     /// An accept that storage does not answer in this time is refused.
     pub accept_timeout: Duration,
+    /// With fewer bytes of the disk left than this, nothing is accepted.
+    pub min_free: u64,
     /// Upper bound of the database file, in pages; none for the disk's own.
     pub max_pages: Option<u32>,
     /// Pages of the write-ahead log that are moved into the main file at once.
@@ -48,6 +51,7 @@ impl Default for Options {
             event_hook: None,
             clock: Clock::system(),
             accept_timeout: Duration::from_secs(2),
+            min_free: 64 << 20,
             max_pages: None,
             // 16 MiB: longer ones cost no less in all, and hold accepts up for longer at once.
             checkpoint_pages: 2048,
@@ -79,6 +83,7 @@ pub struct Ledger {
     pub(crate) settings: plan::Ledger,
     pub(crate) in_use: InUse,
     accept_timeout: Duration,
+    pub(crate) min_free: u64,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -99,8 +104,9 @@ impl Ledger {
         let max_batch = settings.max_batch.max(1);
         let store = Store::open(
             dir,
-            settings.max_bytes,
             Settings {
+                max_bytes: settings.max_bytes,
+                shedding: settings.shedding,
                 max_batch,
                 // Two batches beside the one being written: whoever comes later would wait for three commits.
                 queue: max_batch.saturating_mul(2).max(2048),
@@ -111,7 +117,7 @@ impl Ledger {
                 tuning: Tuning { page_size: options.page_size, cache_kib: options.cache_kib },
             },
         )?;
-        let Options { observer, event_hook, clock, accept_timeout, .. } = options;
+        let Options { observer, event_hook, clock, accept_timeout, min_free, .. } = options;
         Ok(Ledger {
             store,
             clock,
@@ -120,14 +126,15 @@ impl Ledger {
             settings: settings.clone(),
             in_use: InUse::new(),
             accept_timeout,
+            min_free,
         })
     }
 
-    /// Whether an event of this tenant could be accepted now: a cheap look at counters, worth taking before a body is
-    /// read. `tenant_queue_bytes` is the tenant's share of the backlog.
-    pub fn room(&self, tenant: &str, tenant_queue_bytes: u64) -> Result<(), AcceptError> {
+    /// Whether an event of this tenant and lane could be accepted now: a cheap look at counters, worth taking before a
+    /// body is read. `tenant_queue_bytes` is the tenant's share of the backlog.
+    pub fn room(&self, tenant: &str, tenant_queue_bytes: u64, lane: Lane) -> Result<(), AcceptError> {
         self.store.shared.inbox.check()?;
-        self.store.shared.room.check(tenant, tenant_queue_bytes)
+        self.store.shared.room.check(tenant, tenant_queue_bytes, lane)
     }
 
     /// Keeps an event. `Ok` means that it is on stable storage; only then may a 202 be sent. A caller that stops
@@ -190,14 +197,14 @@ impl Ledger {
 
     /// Delivers what is due, for ever: a worker per sink of the plan, replaced as the plan changes, until `shutdown`
     /// turns true (or its sender is gone). Returns when the attempts under way have ended, or at once where the future
-    /// is dropped: what was under way is then repeated after the next start. Also removes events at the end of their
-    /// retention. Call it once.
+    /// is dropped: what was under way is then repeated after the next start. Also does the housekeeping: the
+    /// end of retention, the disk. Call it once.
     pub async fn deliver(
         self: Arc<Self>,
         sinks: watch::Receiver<Arc<HashMap<Arc<str>, Arc<plan::Sink>>>>,
         shutdown: watch::Receiver<bool>,
     ) {
-        let housekeeping = purge::run(Arc::clone(&self), shutdown.clone());
+        let housekeeping = housekeeping::run(Arc::clone(&self), shutdown.clone());
         tokio::join!(deliver::run(self, sinks, shutdown), housekeeping);
     }
 

@@ -16,6 +16,7 @@ mod claims;
 pub mod clock;
 mod deliver;
 mod error;
+mod housekeeping;
 mod kv;
 mod ledger;
 mod observer;
@@ -25,6 +26,7 @@ mod registry;
 pub mod sink;
 mod status;
 mod store;
+mod upkeep;
 
 pub use backlog::{Backlog, SinkDepth};
 pub use claims::{Claim, ClaimFault, Claimed, Keyed, Place, StoredAnswer};
@@ -36,3 +38,4 @@ pub use operate::{
 };
 pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError, rfc3339};
+pub use upkeep::{Finding, Repaired, Report, UpkeepError, backup, repair, verify};

@@ -289,8 +289,10 @@ impl Ledger {
             ..old
         };
         let bytes = event_bytes(&event);
-        let room = self.store.shared.room.reserve(&event.tenant, u64::MAX, bytes).map_err(|error| match error {
-            AcceptError::Full | AcceptError::TenantFull => OperateError::Full,
+        // Whatever its lane is: somebody waits for it.
+        let room = self.store.shared.room.reserve(&event.tenant, u64::MAX, bytes, Lane::Critical);
+        let room = room.map_err(|error| match error {
+            AcceptError::Full | AcceptError::TenantFull | AcceptError::DiskFull => OperateError::Full,
             _ => OperateError::Unavailable,
         })?;
         let digest = digest(&Digested::of(&event));

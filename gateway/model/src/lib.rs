@@ -29,6 +29,7 @@ pub mod rollout;
 pub mod route;
 pub mod schedule;
 pub mod section;
+pub mod shedding;
 pub mod signature;
 pub mod target;
 

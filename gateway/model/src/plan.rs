@@ -600,6 +600,8 @@ pub struct Ledger {
     pub dead_retention: Duration,
     /// Events in one commit at most.
     pub max_batch: usize,
+    /// Who is refused before the backlog or the disk is full.
+    pub shedding: crate::shedding::Shedding,
 }
 
 /// A value that never shows in logs, errors or the resolved plan.

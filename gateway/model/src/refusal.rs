@@ -130,8 +130,10 @@ pub enum Refusal {
     IdempotencyOutcomeUnknown,
     /// The tenant has its full number of idempotency keys.
     IdempotencyFull,
-    /// The ledger's backlog is full.
+    /// The ledger's backlog is full, or so full that only more urgent events are taken.
     QueueFull,
+    /// The ledger's disk has next to nothing left.
+    InsufficientStorage,
     /// The tenant's share of the backlog is full.
     TenantQueueFull,
     /// The ledger's storage failed; nothing more is accepted until a restart.
@@ -289,6 +291,7 @@ impl Refusal {
             }
             Refusal::IdempotencyFull => (503, "idempotency-full", "The tenant has too many idempotency keys", Client),
             Refusal::QueueFull => (503, "queue-full", "The backlog is full", Gateway),
+            Refusal::InsufficientStorage => (507, "insufficient-storage", "The disk is full", Gateway),
             Refusal::TenantQueueFull => (429, "tenant-queue-full", "The tenant's backlog is full", Client),
             Refusal::QueueStorageFault => {
                 (503, "queue-storage-fault", "Nothing can be kept durably at the moment", Gateway)
@@ -311,6 +314,7 @@ impl Refusal {
             Refusal::IdempotencyInProgress => Some(1),
             Refusal::PluginUnavailable | Refusal::PluginBudgetExceeded | Refusal::JwksUnavailable => Some(5),
             Refusal::QueueFull | Refusal::TenantQueueFull | Refusal::QueueStorageFault => Some(5),
+            Refusal::InsufficientStorage => Some(30),
             Refusal::IdempotencyFull => Some(5),
             _ => None,
         }

@@ -38,9 +38,13 @@ impl Reply {
                 Work::Purge { done, .. } | Work::ForgetKv { done, .. } | Work::ForgetClaims { done, .. },
                 Reply::Removed(count),
             ) => done.send(Ok(count)).is_ok(),
-            (Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. }, Reply::Done(result)) => {
-                done.send(result).is_ok()
-            }
+            (
+                Work::Record { done, .. }
+                | Work::Hold { done, .. }
+                | Work::Release { done, .. }
+                | Work::Shrink { done, .. },
+                Reply::Done(result),
+            ) => done.send(result).is_ok(),
             (work, _) => {
                 work.fail(WorkError::Refused);
                 false
@@ -260,6 +264,12 @@ impl<'c> Changes<'c> {
             }
             Work::Release { sink, at, actor, .. } => {
                 self.release_sink(sink, *at, actor)?;
+                Reply::Done(Ok(()))
+            }
+            Work::Shrink { .. } => {
+                // A row for each page.
+                let mut rows = self.sql.shrink.query(())?;
+                while rows.next()?.is_some() {}
                 Reply::Done(Ok(()))
             }
             Work::Purge { events, at, .. } => {
@@ -488,6 +498,7 @@ struct Statements<'c> {
     select_head: Statement<'c>,
     deliveries: Statement<'c>,
     purge: [Statement<'c>; 4],
+    shrink: Statement<'c>,
     hold: Statement<'c>,
     forget_holds: Statement<'c>,
     release: Statement<'c>,
@@ -527,6 +538,8 @@ impl<'c> Statements<'c> {
                 sql("DELETE FROM deliveries WHERE event = ?1")?,
                 sql("DELETE FROM events WHERE seq = ?1")?,
             ],
+            // Few pages, as accepts wait behind it.
+            shrink: sql("PRAGMA incremental_vacuum(128)")?,
             hold: sql("INSERT INTO holds (sink, since, actor, reason) SELECT ?1, ?2, ?3, ?4
                 WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND actor = ?3 AND until IS NULL)
                 ON CONFLICT (sink, actor, since) DO UPDATE SET until = NULL")?,

@@ -41,6 +41,11 @@ impl Home {
         Ok(home)
     }
 
+    /// The directory, resolved.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Path of the database file.
     pub fn database(&self) -> PathBuf {
         self.dir.join("ledger.db")
@@ -73,7 +78,20 @@ impl Home {
     }
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+/// A directory that only its owner may look into; it is not there yet.
+pub(super) fn make_private_dir(dir: &Path) -> Result<(), OpenError> {
+    DirBuilder::new().mode(0o700).create(dir).map_err(io(dir))
+}
+
+/// Where a path lies.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
 }
@@ -97,7 +115,7 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens or makes a regular file that only its owner may read; links are not followed.
-fn open_private(path: &Path) -> Result<File, OpenError> {
+pub(super) fn open_private(path: &Path) -> Result<File, OpenError> {
     match path.symlink_metadata() {
         Ok(meta) if !meta.file_type().is_file() => return Err(OpenError::NotAFile { path: path.to_owned() }),
         _ => {}
@@ -126,6 +144,6 @@ fn check_beside(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))
 }

@@ -181,6 +181,8 @@ pub(crate) enum Work {
     Release { sink: String, at: u64, actor: String, done: oneshot::Sender<Result<(), WorkError>> },
     /// Removes events that are final.
     Purge { events: Vec<i64>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
+    /// Gives a few free pages back to the file system.
+    Shrink { done: oneshot::Sender<Result<(), WorkError>> },
     /// Removes what tenants keep under these keys, where it has expired.
     ForgetKv { keys: Vec<(String, String)>, at: u64, done: oneshot::Sender<Result<usize, WorkError>> },
     /// Removes a few of a tenant's claims that have expired.
@@ -192,9 +194,10 @@ impl Work {
         // Whoever does not wait any more does not need the answer.
         match self {
             Work::Lease { done, .. } => done.send(Err(error)).is_ok(),
-            Work::Record { done, .. } | Work::Hold { done, .. } | Work::Release { done, .. } => {
-                done.send(Err(error)).is_ok()
-            }
+            Work::Record { done, .. }
+            | Work::Hold { done, .. }
+            | Work::Release { done, .. }
+            | Work::Shrink { done, .. } => done.send(Err(error)).is_ok(),
             Work::Purge { done, .. } | Work::ForgetKv { done, .. } | Work::ForgetClaims { done, .. } => {
                 done.send(Err(error)).is_ok()
             }
@@ -207,7 +210,11 @@ impl Work {
             Work::Lease { ids, .. } => ids.len(),
             Work::Purge { events, .. } => events.len(),
             Work::ForgetKv { keys, .. } => keys.len(),
-            Work::Record { .. } | Work::Hold { .. } | Work::Release { .. } | Work::ForgetClaims { .. } => 1,
+            Work::Record { .. }
+            | Work::Hold { .. }
+            | Work::Release { .. }
+            | Work::Shrink { .. }
+            | Work::ForgetClaims { .. } => 1,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The store: what the ledger needs of a database, in its own words. SQLite is behind it; nothing outside this folder
 //! names it.
 
+pub(crate) mod backup;
 mod browse;
 mod changes;
 mod claims;
@@ -11,29 +12,33 @@ mod line;
 mod operate;
 mod reader;
 mod registry;
+pub(crate) mod repair;
 mod schema;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub(crate) mod verify;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
+use sluis_model::shedding::{Disk, Shedding};
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use inbox::{FailureRow, Move};
 pub(crate) use operate::OperateEdit;
-pub(crate) use reader::{Due, Picked, Purgeable};
+pub(crate) use reader::{Due, Pages, Picked, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::{Reservation, Room};
@@ -58,6 +63,10 @@ pub(crate) struct DeliveryId {
 
 /// What the store is opened with.
 pub(crate) struct Settings {
+    /// Bytes of undelivered events.
+    pub max_bytes: u64,
+    /// Who is refused before that.
+    pub shedding: Shedding,
     pub max_batch: usize,
     /// Accepts that may wait for the writer.
     pub queue: usize,
@@ -122,26 +131,27 @@ impl Shared {
 /// The open store: one writer thread and a few readers.
 pub(crate) struct Store {
     pub shared: Arc<Shared>,
+    dir: PathBuf,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
-    pub fn open(dir: &Path, max_bytes: u64, settings: Settings) -> Result<Store, OpenError> {
+    pub fn open(dir: &Path, settings: Settings) -> Result<Store, OpenError> {
         let home = Home::take(dir)?;
-        let path = home.database();
+        let (dir, path) = (home.dir().to_owned(), home.database());
         let failed = |error: rusqlite::Error| open_error(&path, &error);
         let mut conn = connect(&path, &settings.tuning).map_err(failed)?;
         match schema::inspect(&conn, schema::FORMAT).map_err(failed)? {
             schema::Found::Empty | schema::Found::Known => {}
             schema::Found::Newer(found) => {
-                return Err(OpenError::NewerFormat { dir: dir.to_owned(), found, known: schema::FORMAT });
+                return Err(OpenError::NewerFormat { dir, found, known: schema::FORMAT });
             }
             schema::Found::Foreign => return Err(OpenError::NotALedger { path }),
         }
         configure(&conn, &settings).map_err(failed)?;
         schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
-        let room = Arc::new(Room::new(max_bytes));
+        let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
         let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
         changes::load_holds(&conn, &room).map_err(failed)?;
         let shared = Arc::new(Shared {
@@ -162,7 +172,7 @@ impl Store {
                 move || writer::run(conn, home, &shared, tally, &settings)
             })
             .map_err(|source| OpenError::Io { path, source })?;
-        Ok(Store { shared, readers, writer: Mutex::new(Some(writer)) })
+        Ok(Store { shared, dir, readers, writer: Mutex::new(Some(writer)) })
     }
 
     /// Queues an event; the answer comes when its transaction is on stable storage, or will never be.
@@ -174,7 +184,7 @@ impl Store {
         tenant_max: u64,
     ) -> Result<oneshot::Receiver<Result<(), AcceptError>>, AcceptError> {
         self.shared.inbox.check()?;
-        let reservation = self.shared.room.reserve(&event.tenant, tenant_max, bytes)?;
+        let reservation = self.shared.room.reserve(&event.tenant, tenant_max, bytes, event.lane)?;
         let digest = digest(&Digested::of(&event));
         let (done, answer) = oneshot::channel();
         self.shared.inbox.accept(Accept { event, claim, bytes, digest, reservation, done })?;
@@ -216,6 +226,15 @@ impl Store {
     pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Picked>, max_bytes: usize) -> Result<Due, ReadError> {
         let sink = Arc::clone(sink);
         self.readers.ask(move |statements| statements.due(&sink, now, &picks, max_bytes)).await
+    }
+
+    pub async fn pages(&self) -> Result<Pages, ReadError> {
+        self.readers.ask(|statements| statements.pages()).await
+    }
+
+    /// Gives a few free pages back to the file system.
+    pub async fn shrink(&self) -> Result<(), WorkError> {
+        self.work(|done| Work::Shrink { done }).await
     }
 
     pub async fn purgeable(&self, ask: Purgeable) -> Result<(Vec<i64>, Option<i64>), ReadError> {
@@ -347,7 +366,14 @@ impl Store {
     }
 
     pub fn is_disk_full(&self) -> bool {
-        self.shared.disk_full.load(Ordering::Relaxed)
+        self.shared.disk_full.load(Ordering::Relaxed) || self.shared.room.is_disk_full()
+    }
+
+    /// The file system that the ledger is on.
+    pub fn disk(&self) -> std::io::Result<Disk> {
+        let seen = rustix::fs::statvfs(&self.dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+        Ok(Disk { used: bytes(seen.f_blocks.saturating_sub(seen.f_bfree)), free: bytes(seen.f_bavail) })
     }
 }
 
@@ -438,13 +464,18 @@ fn attributes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<(S
     serde_json::from_str(text).map_err(unreadable)
 }
 
+/// Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
+
 fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(path, flags)?;
-    // Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
-    conn.busy_timeout(std::time::Duration::from_millis(500))?;
-    // Takes effect only on an empty file.
-    conn.pragma_update(None, "page_size", tuning.page_size)?;
+    conn.busy_timeout(BUSY_WAIT)?;
+    // Both take effect only on an empty file, and would be a write on some that are not.
+    if conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        conn.pragma_update(None, "page_size", tuning.page_size)?;
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     Ok(conn)
 }
 

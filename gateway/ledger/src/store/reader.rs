@@ -132,12 +132,34 @@ pub(crate) struct Purgeable {
     pub after: i64,
     /// at most this many,
     pub scan: usize,
+    /// until this many bytes are found,
+    pub bytes: u64,
     /// accepted before this time.
     pub accepted_before: u64,
     /// Completed ones go when they were finished before this time,
     pub completed_before: u64,
     /// those with a dead delivery before this one.
     pub dead_before: u64,
+}
+
+/// The pages of the database's file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pages {
+    pub all: u32,
+    /// Empty, to be used again.
+    pub free: u32,
+    /// The file can give them back: it was made by a version that has it so.
+    shrinks: bool,
+}
+
+impl Pages {
+    /// Fewer than this are not worth moving anything for.
+    const FEW: u32 = 256;
+
+    /// Whether it has more free pages than it should keep: more than a quarter.
+    pub fn is_hollow(&self) -> bool {
+        self.shrinks && self.free > Pages::FEW.max(self.all / 4)
+    }
 }
 
 /// A connection with its statements.
@@ -180,7 +202,7 @@ impl<'c> Reader<'c> {
                 WHERE d.sink = ?1 AND d.lane = ?2 AND d.tenant = ?3 AND d.due <= ?4 ORDER BY d.due LIMIT ?5")?,
             next_due: sql("SELECT min(due) FROM deliveries
                 WHERE sink = ?1 AND lane = ?2 AND tenant = ?3 AND due > ?4")?,
-            old: sql("SELECT seq, accepted_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?,
+            old: sql("SELECT seq, accepted_at, bytes FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?,
             ends: sql("SELECT state, changed_at FROM deliveries WHERE event = ?1")?,
             last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
             open: sql("SELECT d.event, e.accepted_at FROM deliveries d JOIN events e ON e.seq = d.event
@@ -318,12 +340,12 @@ impl<'c> Reader<'c> {
     /// Positions of events that may be purged, and where to go on; none at the end.
     pub fn purgeable(&mut self, ask: &Purgeable) -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
         let _snapshot = self.snapshot()?;
-        let rows: Vec<(i64, i64)> = self
+        let rows: Vec<(i64, i64, i64)> = self
             .old
-            .query_map((ask.after, ask.scan as i64), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map((ask.after, ask.scan as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        let mut purgeable = Vec::new();
-        for (seq, accepted_at) in &rows {
+        let (mut purgeable, mut found) = (Vec::new(), 0u64);
+        for (seq, accepted_at, bytes) in &rows {
             // Positions follow the order of acceptance, so that none of the later ones is old enough either.
             if accepted_at.cast_unsigned() >= ask.accepted_before {
                 return Ok((purgeable, None));
@@ -339,9 +361,19 @@ impl<'c> Reader<'c> {
             }
             if goes {
                 purgeable.push(*seq);
+                found = found.saturating_add(bytes.cast_unsigned());
+            }
+            if found >= ask.bytes {
+                return Ok((purgeable, Some(*seq)));
             }
         }
-        Ok((purgeable, rows.last().map(|(seq, _)| *seq)))
+        Ok((purgeable, rows.last().map(|(seq, ..)| *seq)))
+    }
+
+    pub fn pages(&self) -> rusqlite::Result<Pages> {
+        let _snapshot = self.snapshot()?;
+        let number = |name: &str| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+        Ok(Pages { all: number("page_count")?, free: number("freelist_count")?, shrinks: number("auto_vacuum")? == 2 })
     }
 
     pub fn oldest(&mut self, from: i64) -> rusqlite::Result<(Option<u64>, i64)> {

@@ -12,8 +12,11 @@ use super::changes::{Changes, Reply};
 use super::files::Home;
 use super::inbox::{Batch, Edit, Gather, Wishes, Work};
 use super::tally::Tally;
-use super::{Settings, Shared};
+use super::{BUSY_WAIT, Settings, Shared};
 use crate::error::{AcceptError, WorkError};
+
+/// Longest wait for readers when the log is moved; everybody waits behind it.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
 
 /// Lives as long as the inbox is open or something waits in it.
 pub(crate) fn run(conn: Connection, home: Home, shared: &Arc<Shared>, tally: Tally, settings: &Settings) {
@@ -24,7 +27,8 @@ pub(crate) fn run(conn: Connection, home: Home, shared: &Arc<Shared>, tally: Tal
     };
     let reserved = home.keep_reserve();
     let gather = Gather::default();
-    let mut writer = Writer { conn: &conn, home: &home, shared, changes, reserved, gather };
+    let checkpoint_at = settings.checkpoint_pages;
+    let mut writer = Writer { conn: &conn, home: &home, shared, changes, reserved, gather, checkpoint_at };
     while let Some(batch) = shared.inbox.take(settings.max_batch, writer.gather) {
         let written = writer.write(batch).and_then(|()| writer.checkpoint(settings.checkpoint_pages));
         if let Err(error) = written {
@@ -65,6 +69,8 @@ struct Writer<'c> {
     reserved: bool,
     /// How the next transaction waits for company.
     gather: Gather,
+    /// Length of the log at which it is moved into the main file.
+    checkpoint_at: i32,
 }
 
 /// How a transaction ended that did not fail for good.
@@ -186,20 +192,21 @@ impl Writer<'_> {
         self.shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
     }
 
-    /// Moves the log into the main file once it is long. Readers are short, so waiting for them is too; where one is
-    /// not, the next round goes on.
-    fn checkpoint(&self, pages: i32) -> rusqlite::Result<()> {
+    /// Moves the log into the main file once it is long. Our readers are short, so waiting for them is too. One that is
+    /// not, such as a backup, is left alone until the log has grown by as much again.
+    fn checkpoint(&mut self, pages: i32) -> rusqlite::Result<()> {
         let (log, _) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)?;
-        if log < pages {
+        if log < self.checkpoint_at {
             return Ok(());
         }
-        match self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART) {
-            Ok(_) => Ok(()),
-            Err(error) => match error.sqlite_error_code() {
-                // A full disk leaves the log as it is, which is as durable.
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Ok(()),
-                _ => Err(error),
-            },
+        self.conn.busy_timeout(CHECKPOINT_WAIT)?;
+        let moved = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART);
+        self.conn.busy_timeout(BUSY_WAIT)?;
+        self.checkpoint_at = if moved.is_ok() { pages } else { log.saturating_add(pages) };
+        match moved.map_err(|error| (error.sqlite_error_code(), error)) {
+            // A full disk leaves the log as it is, which is as durable.
+            Ok(_) | Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull), _)) => Ok(()),
+            Err((_, error)) => Err(error),
         }
     }
 }

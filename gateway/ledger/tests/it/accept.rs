@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sluis_ledger::{AcceptError, Health, Ledger, Observer, Options, ReadError};
-use sluis_model::event::EventState;
+use sluis_model::event::{EventState, NewEvent};
+use sluis_model::lane::Lane;
 use sluis_model::plan;
+use sluis_model::shedding::Shedding;
 use tokio::task::JoinSet;
 
 use crate::support::{ErpSink, NEW_YEAR, Running, event, open, settings};
@@ -70,8 +72,8 @@ async fn a235_a_tenant_at_its_share_is_refused_and_leaves_the_others_alone() {
     let backlog = ledger.backlog();
     assert_eq!(backlog.events, accepted);
     assert!(backlog.bytes <= share && backlog.bytes > share - 2000, "{backlog:?}");
-    assert_eq!(ledger.room("acme", backlog.bytes), Err(AcceptError::TenantFull));
-    assert_eq!(ledger.room("globex", share), Ok(()));
+    assert_eq!(ledger.room("acme", backlog.bytes, Lane::Normal), Err(AcceptError::TenantFull));
+    assert_eq!(ledger.room("globex", share, Lane::Normal), Ok(()));
     let mut other = event("{}");
     other.tenant = "globex".into();
     ledger.accept(other, share).await.unwrap();
@@ -108,6 +110,28 @@ async fn the_backlog_as_a_whole_is_bounded_and_delivery_makes_room() {
 }
 
 #[tokio::test]
+async fn the_least_urgent_are_refused_first_as_the_backlog_fills() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plan::Ledger { max_bytes: 100_000, shedding: Shedding { low: 85, normal: 95 }, ..settings() };
+    let options = Options { min_free: 0, ..Options::default() };
+    let ledger = Ledger::open_with(dir.path(), &plan, options).unwrap();
+    let mut levels = Vec::new();
+    for lane in [Lane::Low, Lane::Normal, Lane::High, Lane::Critical] {
+        let refused = loop {
+            let event = NewEvent { lane, ..event(&"x".repeat(100)) };
+            if let Err(error) = ledger.accept(event, u64::MAX).await {
+                break error;
+            }
+        };
+        levels.push((refused, ledger.backlog().bytes / 1000));
+    }
+    let full = (AcceptError::Full, 99);
+    assert_eq!(levels, [(AcceptError::Shed, 84), (AcceptError::Shed, 94), full, full]);
+    assert_eq!(ledger.room("acme", u64::MAX, Lane::Normal), Err(AcceptError::Shed));
+    assert_eq!(ledger.room("acme", u64::MAX, Lane::High), Ok(()), "one that is small enough");
+}
+
+#[tokio::test]
 async fn a_closed_ledger_says_so_and_has_kept_what_it_took() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Ledger::open(dir.path(), &settings()).unwrap());
@@ -118,7 +142,7 @@ async fn a_closed_ledger_says_so_and_has_kept_what_it_took() {
     ledger.close().await;
     assert_eq!(ledger.health(), Health::Closed);
     assert_eq!(ledger.accept(event("{}"), u64::MAX).await, Err(AcceptError::Closed));
-    assert_eq!(ledger.room("acme", u64::MAX), Err(AcceptError::Closed));
+    assert_eq!(ledger.room("acme", u64::MAX, Lane::Normal), Err(AcceptError::Closed));
     assert_eq!(ledger.status("acme", id).await, Err(ReadError::Closed));
     drop(ledger);
     let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();

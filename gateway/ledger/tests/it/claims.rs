@@ -216,7 +216,7 @@ async fn a_tenant_has_so_many_keys_and_the_oldest_finished_ones_make_room() {
     assert_eq!(said(&ledger, few("d")).await, "new");
     let mut one_more = new(&ledger, few("h")).await;
     assert_eq!(one_more.begin().await, Err(ClaimFault::Full));
-    let refused = ledger.accept_claimed(event("{}"), &one_more, answer("h"), u64::MAX).await;
+    let refused = ledger.accept_claimed(event("{}"), &mut one_more, answer("h"), u64::MAX).await;
     assert_eq!(refused, Err(AcceptError::Claim(ClaimFault::Full)));
     assert_eq!(ledger.backlog().bytes, 0, "nothing of a refused event counts");
     let mut other = new(&ledger, Keyed { tenant: "umbrella".into(), ..few("a") }).await;
@@ -236,7 +236,7 @@ async fn a232_a_claim_and_its_event_are_kept_together_or_not_at_all() {
         let (key, one) = (n.to_string(), event("{}"));
         let claim = new(&ledger, keyed(&key)).await;
         known.push((key, one.id));
-        let accepting = ledger.accept_claimed(one, &claim, answer("202"), u64::MAX);
+        let accepting = ledger.accept_claimed(one, &mut claim, answer("202"), u64::MAX);
         match n % 4 {
             0 => give_up(accepting).await,
             _ => accepting.await.unwrap(),
@@ -264,7 +264,7 @@ async fn an_event_may_take_the_place_of_a_request_that_was_begun() {
     let mut claim = new(&ledger, keyed("a")).await;
     claim.begin().await.unwrap();
     let one = event("{}");
-    ledger.accept_claimed(one, &claim, answer("202"), u64::MAX).await.unwrap();
+    ledger.accept_claimed(one, &mut claim, answer("202"), u64::MAX).await.unwrap();
     drop(claim);
     assert_eq!(said(&ledger, keyed("a")).await, "replay 202");
     assert_eq!(said(&ledger, Keyed { fingerprint: [8; 32], ..keyed("a") }).await, "reused true");
@@ -283,7 +283,7 @@ async fn a232_of_a_hundred_requests_with_one_key_one_goes_on() {
                 match ledger.claim(keyed(&format!("round {round}"))).await.unwrap() {
                     Claimed::New(claim) => {
                         let one: NewEvent = event("{}");
-                        ledger.accept_claimed(one, &claim, answer("202"), u64::MAX).await.unwrap();
+                        ledger.accept_claimed(one, &mut claim, answer("202"), u64::MAX).await.unwrap();
                         true
                     }
                     Claimed::InProgress => false,

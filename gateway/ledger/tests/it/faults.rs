@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use sluis_ledger::clock::{Clock, ManualClock};
 use sluis_ledger::{AcceptError, Health, Ledger, Options};
-use sluis_model::event::{DeliveryState, EventState};
+use sluis_model::event::{DeliveryState, EventState, NewEvent};
+use sluis_model::lane::Lane;
+use sluis_model::plan;
+use sluis_model::shedding::Shedding;
 use uuid::Uuid;
 
+use crate::crash::{injected, strace};
 use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open, settings};
 
 /// Accepts until something is refused; answers the ids and the refusal.
@@ -100,6 +104,41 @@ async fn a219_a220_a_full_disk_refuses_keeps_delivering_and_recovers_without_a_r
 }
 
 #[tokio::test]
+async fn a219_a_disk_that_fills_refuses_the_least_urgent_first_and_takes_them_again_without_a_restart() {
+    let Some(disk) = SmallDisk::mount("64m") else {
+        println!("mounting is not allowed here");
+        return;
+    };
+    let clock = ManualClock::at(NEW_YEAR);
+    let plan = plan::Ledger { shedding: Shedding { low: 50, normal: 75 }, ..settings() };
+    let options = Options { clock: Clock::Manual(clock.clone()), min_free: 8 << 20, ..Options::default() };
+    let ledger = Arc::new(Ledger::open_with(&disk.path("ledger"), &plan, options).unwrap());
+    let running = Running::deliver(ledger, [], clock);
+    let file = std::fs::File::create(disk.path("ballast")).unwrap();
+    let lanes = [Lane::Low, Lane::Normal, Lane::Critical];
+    let (shed, full) = (Err(AcceptError::Shed), Err(AcceptError::DiskFull));
+    let steps =
+        [(36, [shed, Ok(()), Ok(())]), (48, [shed, shed, Ok(())]), (58, [full; 3]), (36, [shed, Ok(()), Ok(())])];
+    for (mib, answers) in steps {
+        rustix::fs::ftruncate(&file, 0).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, mib << 20).unwrap();
+        let looked = async {
+            while lanes.map(|lane| running.ledger.room("acme", u64::MAX, lane)) != answers {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), looked).await.expect("the disk is looked at");
+        for (lane, answer) in lanes.into_iter().zip(answers) {
+            let event = NewEvent { lane, ..event("{}") };
+            assert_eq!(running.ledger.accept(event, u64::MAX).await, answer, "{lane:?} with {mib} MiB of ballast");
+        }
+        let health = if answers == [full; 3] { Health::DiskFull } else { Health::Ok };
+        assert_eq!(running.ledger.health(), health);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(NEW_YEAR);
@@ -132,7 +171,6 @@ async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_
 /// safe, and the rest of what it said.
 fn child(dir: &Path, wrapper: &mut Command) -> (Vec<Uuid>, String) {
     let output = wrapper
-        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "faults::child_accepts_until_it_fails", "--ignored", "--nocapture"])
         .env("LEDGER_DIR", dir)
         .stderr(Stdio::null())
@@ -154,7 +192,7 @@ async fn child_accepts_until_it_fails() {
         println!("ack {id}");
     }
     let again = ledger.accept(event("{}"), u64::MAX).await;
-    let room = ledger.room("acme", u64::MAX);
+    let room = ledger.room("acme", u64::MAX, Lane::Normal);
     println!("end {error:?} {again:?} {room:?} {:?}", ledger.health());
 }
 
@@ -176,24 +214,55 @@ async fn a218_a_write_that_fails_for_good_stops_the_writer_until_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     // No file may grow past 6 MiB; past it every write fails with EFBIG.
     let script = "trap '' XFSZ; ulimit -f 12288; exec \"$@\"";
-    let (ids, end) = child(dir.path(), Command::new("sh").args(["-c", script, "sh"]));
+    let (ids, end) =
+        child(dir.path(), Command::new("sh").args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap()));
     assert_eq!(end, POISONED);
     assert!(ids.len() > 50, "{}", ids.len());
     recovers(dir.path(), &ids).await;
 }
 
+/// Runs the child with some of its system calls changed; answers how it ended, after looking whether a new process finds
+/// everything acknowledged.
+async fn ends_with(inject: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (ids, end) = child(dir.path(), &mut injected(inject));
+    assert!(ids.len() > 10, "{inject}: {} accepted", ids.len());
+    recovers(dir.path(), &ids).await;
+    end
+}
+
 #[tokio::test]
-async fn a217_an_fsync_that_fails_once_stops_the_writer_until_a_restart() {
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("strace is not installed: a failing write is tested by its neighbour");
+async fn a217_an_fsync_that_fails_stops_the_writer_until_a_restart() {
+    if !strace() {
         return;
     }
-    for when in ["40", "63", "110"] {
-        let dir = tempfile::tempdir().unwrap();
-        let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
-        let (ids, end) = child(dir.path(), Command::new("strace").args(["-f", "-o", "/dev/null", "-e", &inject]));
-        assert_eq!(end, POISONED, "at sync {when}");
-        assert!(ids.len() > 10, "{}", ids.len());
-        recovers(dir.path(), &ids).await;
+    // Once, from then on, every seventh.
+    for when in ["40", "63", "110", "40+", "42+7"] {
+        assert_eq!(ends_with(&format!("fsync,fdatasync:error=EIO:when={when}")).await, POISONED, "at sync {when}");
     }
+}
+
+#[tokio::test]
+async fn a218_writes_that_fail_are_never_promised() {
+    if !strace() {
+        return;
+    }
+    for error in ["EIO", "EROFS", "EDQUOT"] {
+        assert_eq!(ends_with(&format!("pwrite64:error={error}:when=200+")).await, POISONED, "{error}");
+    }
+    // A full disk is no failure for good, and neither is a write of which nothing got through.
+    for full in ["error=ENOSPC", "retval=0"] {
+        let end = ends_with(&format!("pwrite64:{full}:when=200+")).await;
+        assert_eq!(end, "end Full Err(Full) Ok(()) DiskFull", "{full}");
+    }
+}
+
+#[tokio::test]
+async fn a221_a_disk_that_stalls_is_answered_in_time() {
+    if !strace() {
+        return;
+    }
+    // Longer than two accepts wait.
+    let end = ends_with("fsync,fdatasync:delay_enter=6000000:when=40").await;
+    assert_eq!(end, "end Storage Err(Storage) Ok(()) Ok");
 }

@@ -106,8 +106,90 @@ async fn completed_events_make_room_before_their_time_when_the_store_is_full() {
     }
     until_gone(&running, done[0]).await;
     assert!(purged.early.load(Ordering::Relaxed) > 0);
+    // The oldest, and no more of them than must.
+    running.status(*done.last().unwrap()).await;
     // Room was made: what comes now is kept and delivered.
     let next = running.accept(event("next")).await;
     running.until(next, EventState::Completed).await;
+    until_stored(dir.path(), |bytes| bytes <= 100_000).await;
     running.stop().await;
+    assert!(stored(dir.path()) > 90_000, "{} bytes are left", stored(dir.path()));
+    let positions: Vec<bool> = kept(dir.path(), &done);
+    assert!(positions.is_sorted(), "the oldest go first: {positions:?}");
+}
+
+#[tokio::test]
+async fn open_events_never_make_room_and_those_behind_them_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let erp = ErpSink::start().await;
+    let purged = Arc::new(Purged::default());
+    erp.say(std::iter::repeat_n(Say::RetryAfter(503, "86400"), 40));
+    let running = look(dir.path(), Duration::ZERO, &erp, Arc::clone(&purged) as _, 100_000).await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        let id = running.accept(event(&"x".repeat(1000))).await;
+        running.until_delivery(id, DeliveryState::RetryWait).await;
+        waiting.push(id);
+    }
+    for _ in 0..40 {
+        let id = running.accept(event(&"x".repeat(1000))).await;
+        running.until(id, EventState::Completed).await;
+    }
+    until_stored(dir.path(), |bytes| bytes <= 100_000).await;
+    for id in waiting {
+        assert_eq!(running.status(id).await.deliveries[0].state, DeliveryState::RetryWait);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_purge_freed_goes_back_to_the_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let erp = ErpSink::start().await;
+    let purged = Arc::new(Purged::default());
+    let running = look(dir.path(), Duration::ZERO, &erp, Arc::clone(&purged) as _, 1 << 30).await;
+    let mut last = None;
+    for _ in 0..60 {
+        let id = running.accept(event(&"x".repeat(200_000))).await;
+        running.until(id, EventState::Completed).await;
+        last = Some(id);
+    }
+    running.stop().await;
+    let length = || dir.path().join("ledger.db").metadata().unwrap().len();
+    assert!(length() > 10 << 20);
+    let running = look(dir.path(), 8 * DAY, &erp, Arc::clone(&purged) as _, 1 << 30).await;
+    until_gone(&running, last.unwrap()).await;
+    // Down to what is worth the work.
+    let conn = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    let free = || conn.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0)).unwrap();
+    until(|| free() <= 256).await;
+    drop(conn);
+    running.stop().await;
+    assert!(length() < 3 << 20, "{} bytes", length());
+}
+
+fn stored(dir: &std::path::Path) -> i64 {
+    let conn = rusqlite::Connection::open(dir.join("ledger.db")).unwrap();
+    conn.query_row("SELECT bytes FROM stored", (), |row| row.get(0)).unwrap()
+}
+
+/// Which of these are still there.
+fn kept(dir: &std::path::Path, ids: &[uuid::Uuid]) -> Vec<bool> {
+    let conn = rusqlite::Connection::open(dir.join("ledger.db")).unwrap();
+    let mut event = conn.prepare("SELECT 1 FROM events WHERE id = ?1").unwrap();
+    ids.iter().map(|id| event.exists((id.as_bytes(),)).unwrap()).collect()
+}
+
+async fn until(so: impl Fn() -> bool) {
+    for _ in 0..5_000 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("it never is so");
+}
+
+async fn until_stored(dir: &std::path::Path, so: impl Fn(i64) -> bool) {
+    until(|| so(stored(dir))).await;
 }

@@ -1,12 +1,15 @@
 //! What a process that ends leaves to the next one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sluis_ledger::AcceptError;
 use sluis_ledger::clock::ManualClock;
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::plan;
+use tokio::task::JoinSet;
 
-use crate::support::{ErpSink, NEW_YEAR, Running, Say, event};
+use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open};
 
 #[tokio::test]
 async fn what_was_not_delivered_is_delivered_after_the_restart() {
@@ -29,6 +32,37 @@ async fn what_was_not_delivered_is_delivered_after_the_restart() {
         running.until(id, EventState::Completed).await;
     }
     running.stop().await;
+}
+
+/// A small form of a backlog of ten gigabytes.
+#[tokio::test]
+async fn a230_a_large_backlog_is_there_at_once_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path(), &ManualClock::at(NEW_YEAR));
+    let mut producers = JoinSet::new();
+    for _ in 0..3000 {
+        let ledger = Arc::clone(&ledger);
+        producers.spawn(async move {
+            let mut tried = event(&"x".repeat(10_000));
+            // The queue for the writer is shorter than this crowd.
+            while let Err(refused) = ledger.accept(tried.clone(), u64::MAX).await {
+                assert_eq!(refused, AcceptError::Full);
+                tokio::task::yield_now().await;
+                tried.id = uuid::Uuid::now_v7();
+            }
+        });
+    }
+    producers.join_all().await;
+    let before = ledger.backlog();
+    ledger.close().await;
+    drop(ledger);
+    let ledger = open(dir.path(), &ManualClock::at(NEW_YEAR));
+    assert_eq!(ledger.backlog(), before);
+    assert_eq!((before.events, before.count(DeliveryState::Ready)), (3000, 3000));
+    let mut erp = ErpSink::start().await;
+    let running = Running::deliver(ledger, [erp.plan()], ManualClock::at(NEW_YEAR));
+    assert_eq!(erp.next().await.body.len(), 10_000);
+    running.drop_dead().await;
 }
 
 #[tokio::test]

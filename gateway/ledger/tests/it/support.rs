@@ -22,6 +22,7 @@ use sluis_model::maintenance::Calendar;
 use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
+use sluis_model::shedding::Shedding;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
@@ -38,6 +39,8 @@ pub fn settings() -> plan::Ledger {
         retention: Duration::from_secs(7 * 86_400),
         dead_retention: Duration::from_secs(30 * 86_400),
         max_batch: 256,
+        // Whatever else fills the disk that the tests run on.
+        shedding: Shedding { low: 100, normal: 100 },
     }
 }
 
@@ -238,7 +241,7 @@ pub struct Running {
 }
 
 pub fn open(dir: &Path, clock: &ManualClock) -> Arc<Ledger> {
-    let options = Options { clock: Clock::Manual(clock.clone()), ..Options::default() };
+    let options = Options { clock: Clock::Manual(clock.clone()), min_free: 0, ..Options::default() };
     Arc::new(Ledger::open_with(dir, &settings(), options).unwrap())
 }
 

@@ -175,7 +175,8 @@ impl Pair {
             accepted_at: self.now,
         };
         let (id, expires_at, told) = (event.id, self.now + TTL, answer("accepted".to_owned()));
-        let claim = NewClaim { place: place(at), fingerprint, expires_at, max_keys, answer: told.clone() };
+        let claim =
+            NewClaim { place: place(at), fingerprint, expires_at, max_keys, answer: told.clone(), begun: false };
         let bytes = event_bytes(&event);
         let accepted = self.store().accept(event, Some(claim), bytes, u64::MAX).unwrap();
         let accepted = self.runtime.block_on(accepted).unwrap();

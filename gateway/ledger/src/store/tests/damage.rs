@@ -39,10 +39,10 @@ impl Image {
                 key: Some(format!("key-{n}")),
                 content_type: "text/plain".to_owned(),
                 body: vec![n as u8; n * 97].into(),
-                sinks: vec![EventSink::unordered("erp")],
+                sinks: vec![EventSink { name: "erp".into(), in_order: true, compacts: false }],
                 lane: Lane::Normal,
-                causation_id: None,
-                attributes: Vec::new(),
+                causation_id: (n % 2 == 0).then(Uuid::now_v7),
+                attributes: vec![("subject".to_owned(), format!("order {n}"))],
                 correlation_id: "c".into(),
                 traceparent: None,
                 accepted_at: n as u64,
@@ -81,7 +81,8 @@ impl Image {
         for (_, delivery) in &due.deliveries {
             let original = known.get(&delivery.event_id).expect("nothing is invented");
             let same = (&delivery.body, &delivery.event_type, &delivery.key, &delivery.tenant, delivery.accepted_at)
-                == (&original.body, &original.event_type, &original.key, &original.tenant, original.accepted_at);
+                == (&original.body, &original.event_type, &original.key, &original.tenant, original.accepted_at)
+                && (&delivery.attributes, delivery.causation_id) == (&original.attributes, original.causation_id);
             assert!(same, "what would be sent is what was accepted");
         }
         Some(due.deliveries.iter().map(|(_, delivery)| delivery.event_id).collect())

@@ -12,6 +12,8 @@ use crate::observer::NoObserver;
 /// A store with everything small, so that checkpoints and page splits happen in every test.
 fn open(dir: &Path, now: u64, checkpoint_pages: i32) -> Result<Store, OpenError> {
     let settings = Settings {
+        max_bytes: 1 << 40,
+        shedding: Shedding { low: 100, normal: 100 },
         max_batch: 8,
         queue: 64,
         observer: Arc::new(NoObserver),
@@ -20,7 +22,7 @@ fn open(dir: &Path, now: u64, checkpoint_pages: i32) -> Result<Store, OpenError>
         max_pages: None,
         tuning: Tuning { page_size: 1024, cache_kib: 64 },
     };
-    Store::open(dir, 1 << 40, settings)
+    Store::open(dir, settings)
 }
 
 #[test]

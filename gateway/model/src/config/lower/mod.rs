@@ -37,6 +37,7 @@ pub(super) fn lower(written: &Written, digest: String, places: &Places) -> Resul
     let listeners = check.listeners(written);
     let admin = check.admin(written);
     let server = server::server(&written.server);
+    let ledger = check.ledger(&written.ledger);
     let issuers = check.issuers(written);
     let upstreams = check.upstreams(written);
     let sinks = check.sinks(written);
@@ -60,7 +61,7 @@ pub(super) fn lower(written: &Written, digest: String, places: &Places) -> Resul
                 router,
                 tenants,
                 plugins,
-                ledger: server::ledger(&written.ledger),
+                ledger,
                 resolved: serde_json::to_value(written).unwrap_or_default(),
             };
             Ok((plan, warnings))

@@ -7,6 +7,7 @@ use super::super::written::{self, Written};
 use super::Check;
 use super::routes::issuers;
 use crate::plan;
+use crate::shedding::Shedding;
 
 pub(super) fn server(written: &written::Server) -> plan::Server {
     let limits = &written.limits;
@@ -33,16 +34,24 @@ pub(super) fn server(written: &written::Server) -> plan::Server {
     }
 }
 
-pub(super) fn ledger(written: &written::Ledger) -> plan::Ledger {
-    plan::Ledger {
-        max_bytes: written.max_bytes.u64(),
-        retention: written.retention.get(),
-        dead_retention: written.dead_retention.get(),
-        max_batch: written.max_batch.usize(),
-    }
-}
-
 impl Check<'_> {
+    pub(super) fn ledger(&mut self, written: &written::Ledger) -> plan::Ledger {
+        if written.shed_low.u32() > written.shed_normal.u32() {
+            self.error(
+                &at!["ledger", "shed_low"],
+                "must not be more than `shed_normal`: what is urgent goes on longer",
+            );
+        }
+        let percent = |percent: u32| u8::try_from(percent).unwrap_or(100);
+        plan::Ledger {
+            max_bytes: written.max_bytes.u64(),
+            retention: written.retention.get(),
+            dead_retention: written.dead_retention.get(),
+            max_batch: written.max_batch.usize(),
+            shedding: Shedding { low: percent(written.shed_low.u32()), normal: percent(written.shed_normal.u32()) },
+        }
+    }
+
     pub(super) fn listeners(&mut self, written: &Written) -> Vec<plan::Listener> {
         self.some(&at!["listeners"], &written.listeners, "listener");
         self.at_most(&at!["listeners"], &written.listeners, 64);

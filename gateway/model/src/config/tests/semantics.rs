@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Memory, SMALL, small_with};
+use crate::shedding::Shedding;
 
 /// What changing one text in [`SMALL`] is answered with: both parts.
 fn refused(from: &str, to: &str, one: &str, other: &str) {
@@ -359,6 +360,7 @@ fn lengths_of_time_and_sizes_are_read_as_written() {
     assert_eq!(plan.server.limits.body_timeout, Duration::from_secs(600));
     assert_eq!(plan.ledger.retention, Duration::from_secs(86_400));
     assert_eq!(plan.ledger.max_bytes, 2 << 40);
+    assert_eq!(plan.ledger.shedding, Shedding { low: 85, normal: 95 });
     for wrong in ["1.5s", "'1h 30m'", "s", "'5 s'", "5S", "5min", "-5s", "99999999999999999999d", "''", "5"] {
         let errors = Memory::new(format!("{SMALL}server: {{drain: {wrong}}}\n")).errors();
         assert!(errors.contains("server.drain: "), "{wrong} {errors}");

@@ -270,4 +270,10 @@ pub struct Ledger {
     /// Events written in one commit at most.
     #[serde(default)]
     pub max_batch: Count<1, 4_096, 1_024>,
+    /// Events of lane `low` are refused once this many percent of `max_bytes` or of the disk are used,
+    #[serde(default)]
+    pub shed_low: Count<1, 100, 85>,
+    /// and those of lane `normal` past this many.
+    #[serde(default)]
+    pub shed_normal: Count<1, 100, 95>,
 }
