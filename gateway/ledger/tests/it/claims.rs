@@ -234,7 +234,7 @@ async fn a232_a_claim_and_its_event_are_kept_together_or_not_at_all() {
     let mut known = Vec::new();
     for n in 0..40 {
         let (key, one) = (n.to_string(), event("{}"));
-        let claim = new(&ledger, keyed(&key)).await;
+        let mut claim = new(&ledger, keyed(&key)).await;
         known.push((key, one.id));
         let accepting = ledger.accept_claimed(one, &mut claim, answer("202"), u64::MAX);
         match n % 4 {
@@ -281,7 +281,7 @@ async fn a232_of_a_hundred_requests_with_one_key_one_goes_on() {
             let ledger = Arc::clone(&ledger);
             asking.spawn(async move {
                 match ledger.claim(keyed(&format!("round {round}"))).await.unwrap() {
-                    Claimed::New(claim) => {
+                    Claimed::New(mut claim) => {
                         let one: NewEvent = event("{}");
                         ledger.accept_claimed(one, &mut claim, answer("202"), u64::MAX).await.unwrap();
                         true
