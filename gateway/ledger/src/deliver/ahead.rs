@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sluis_model::event::Input;
 use sluis_model::lane::Lane;
 use sluis_model::schedule::Slots;
+use tokio::task::JoinSet;
 
 use super::attempt;
 use crate::ledger::Ledger;
@@ -58,9 +59,16 @@ impl Ahead {
 
     /// Gives everything back: nothing was begun, and no attempt was spent.
     pub async fn give_back(&mut self, ledger: &Arc<Ledger>) {
+        let mut returns = JoinSet::new();
         while let Some(Leased { id, .. }) = self.next() {
-            // One that could not be given back is still leased, and comes back at the next start.
-            let _ = attempt::record(ledger, Move::by("worker", id, Input::Return, ledger.clock.now())).await;
+            let ledger = Arc::clone(ledger);
+            returns.spawn(async move {
+                let back = Move::by("worker", id, Input::Return, ledger.clock.now());
+                let back = Move { reason: "not begun: the sink may not be asked".to_owned(), ..back };
+                // One that could not be given back is still leased, and comes back at the next start.
+                let _ = attempt::record(&ledger, back).await;
+            });
         }
+        while returns.join_next().await.is_some() {}
     }
 }
