@@ -93,7 +93,7 @@ impl Admin {
         let client = Client::new(self.ca.as_deref())?;
         let url = self.url(path);
         let asked = format!("{method} {url}");
-        let answer = client.send(Call { method, url, token, body, media_type }).await?;
+        let answer = client.send(Call { method, url, token, body, media_type, ..Call::default() }).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }

@@ -32,6 +32,8 @@ pub struct Call {
     pub url: String,
     /// For `Authorization: Bearer`.
     pub token: Option<String>,
+    /// For `Idempotency-Key`.
+    pub key: Option<String>,
     /// Sent if not empty.
     pub body: Bytes,
     /// Of the body; `application/json` if absent.
@@ -117,6 +119,9 @@ impl Client {
         let mut request = Request::builder().method(call.method).uri(&call.url);
         if let Some(token) = &call.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(key) = &call.key {
+            request = request.header("idempotency-key", key);
         }
         if !call.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, call.media_type.unwrap_or("application/json"));

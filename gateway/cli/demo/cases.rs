@@ -13,6 +13,10 @@ pub struct Case {
     pub tls: bool,
     /// What stands in `Authorization`.
     pub credential: Credential,
+    /// What stands in `Idempotency-Key`.
+    pub key: Key,
+    /// The ERP is down when it is sent, and back once it was answered.
+    pub outage: bool,
     /// What is sent.
     pub body: Payload,
     /// What must become of it.
@@ -43,6 +47,17 @@ pub enum Credential {
     Scope(&'static str),
     /// The tenant's token, broken in its signature.
     Forged,
+}
+
+/// What stands in `Idempotency-Key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// Nothing.
+    None,
+    /// A key that no request had.
+    New(&'static str),
+    /// The key that an earlier one had.
+    Used(&'static str),
 }
 
 /// A request's body.
@@ -113,6 +128,8 @@ const ACME: Case = Case {
     journey: Journey::Forward,
     tls: false,
     credential: Credential::Good,
+    key: Key::None,
+    outage: false,
     body: Payload::Empty,
     expect: refused(0, "", None),
 };
@@ -152,6 +169,42 @@ const fn order(
 ) -> Case {
     Case { order: name, journey, tls, body: Payload::Order(body), expect, ..tenant }
 }
+
+/// What is sent again is done once, and what comes while the ERP is down is kept.
+pub const PROMISES: &[Case] = &[
+    Case {
+        key: Key::New("enqueued"),
+        ..order(ACME, "1002 under a key", SHOPIFY_1002, Journey::Enqueue, false, sap("#1002", 3, "84.28"))
+    },
+    Case {
+        key: Key::Used("enqueued"),
+        ..order(ACME, "1002 again", SHOPIFY_1002, Journey::Enqueue, true, sap("#1002", 3, "84.28"))
+    },
+    Case {
+        order: "1003, key of 1002",
+        journey: Journey::Enqueue,
+        key: Key::Used("enqueued"),
+        body: Payload::Order(SHOPIFY_1003),
+        expect: refused(422, "idempotency-key-reused", None),
+        ..ACME
+    },
+    Case {
+        key: Key::New("forwarded"),
+        ..order(GLOBEX, "7001 under a key", WOO_7001, Journey::Forward, true, erpnext("7001", 2, "83.26"))
+    },
+    Case {
+        key: Key::Used("forwarded"),
+        ..order(GLOBEX, "7001 again", WOO_7001, Journey::Forward, false, erpnext("7001", 2, "83.26"))
+    },
+    Case {
+        outage: true,
+        ..order(GLOBEX, "7003, ERP down", WOO_7003, Journey::Enqueue, true, erpnext("7003", 1, "502.10"))
+    },
+    Case {
+        outage: true,
+        ..order(ACME, "1003, ERP down", SHOPIFY_1003, Journey::Forward, false, sap("#1003", 1, "816.74"))
+    },
+];
 
 /// Requests that must not arrive, and why.
 pub const REFUSALS: &[Case] = &[

@@ -51,7 +51,7 @@ pub fn run(args: Stage) -> Result<ExitCode, DemoError> {
     let result = runtime.block_on(async {
         ready(&client, &addresses).await?;
         println!("{}", introduction(&addresses, &state, begin.elapsed()));
-        let report = tour::run(&client, &addresses).await;
+        let report = tour::run(&client, &addresses, &stand_ins.erp_faults).await;
         println!("{}", report.render());
         if !args.once {
             println!("{}", invitation(&addresses, &state));
@@ -67,6 +67,7 @@ pub fn run(args: Stage) -> Result<ExitCode, DemoError> {
 /// The issuer and the ERP, as they listen.
 struct StandIns {
     erp: String,
+    erp_faults: Arc<Faults>,
     issuer: String,
     stop: watch::Sender<bool>,
     running: Vec<tokio::task::JoinHandle<()>>,
@@ -81,13 +82,13 @@ impl StandIns {
         let until = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let faults = Faults::new(ERP_LATENCY);
-        let app = erp::router(Arc::default(), &faults);
-        let erp_task = runtime.spawn(serve::serve(erp_socket, app, faults, until(stopping.clone())));
+        let erp_faults = Faults::new(ERP_LATENCY);
+        let app = erp::router(Arc::default(), &erp_faults);
+        let erp_task = runtime.spawn(serve::serve(erp_socket, app, erp_faults.clone(), until(stopping.clone())));
         let faults = Faults::new(Duration::ZERO);
         let app = issuer::router(Issuer::new(issuer.clone())?, &faults);
         let issuer_task = runtime.spawn(serve::serve(issuer_socket, app, faults, until(stopping)));
-        Ok(StandIns { erp, issuer, stop, running: vec![erp_task, issuer_task] })
+        Ok(StandIns { erp, erp_faults, issuer, stop, running: vec![erp_task, issuer_task] })
     }
 
     fn addresses(&self, gateway: &Running) -> Addresses {
@@ -213,6 +214,10 @@ Try it from another terminal (Ctrl-C here stops everything):
        -H \"Authorization: Bearer $({program} demo token globex{flag})\" \\
        -H 'Content-Type: application/json' -d @{orders}/woocommerce.json
 
+  # the same order sent twice under one key: both times 202 with the same Location, one order at the ERP
+  for time in 1 2; do curl -i {http}/v1/orders/async -H \"Authorization: Bearer $({program} demo token acme{flag})\" \\
+       -H 'Idempotency-Key: my-order' -H 'Content-Type: application/json' -d @{orders}/shopify.json; done
+
   # a malformed order: 422 with the JSON pointer of what is wrong
   curl -i {http}/v1/orders -H \"Authorization: Bearer $({program} demo token acme{flag})\" \\
        -H 'Content-Type: application/json' -d @{orders}/shopify-malformed.json
@@ -222,7 +227,7 @@ Try it from another terminal (Ctrl-C here stops everything):
   curl {admin}/metrics
   curl -X POST {issuer}/_rotate
 
-  # break the ERP for 20 s: forward answers 502 and then 503 (breaker open), enqueue still 202, delivered later
+  # break the ERP for 20 s: both journeys answer 202 and keep the order, delivered once it is back
   curl {erp}/_fault -d '{{\"mode\":\"down\",\"for_ms\":20000}}'
 "
     )

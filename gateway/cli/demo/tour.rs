@@ -6,10 +6,15 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode, Version, header};
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use super::cases::{Case, Credential, Expect, Journey, ORDERS, Payload, REFUSALS};
+use self::promises::Memory;
+use super::cases::{Case, Credential, Expect, Journey, Key, ORDERS, PROMISES, Payload, REFUSALS};
+use super::fault::Faults;
 use crate::client::{Call, Client, ClientError, Reply};
 use crate::table::{Align, render};
+
+mod promises;
 
 /// An event has this long to be delivered.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(15);
@@ -49,18 +54,18 @@ struct Row {
     remark: String,
 }
 
-/// Sends everything and checks everything.
-pub async fn run(client: &Client, addresses: &Addresses) -> Report {
-    let tour = Tour { client, addresses };
+/// Sends everything and checks everything. `erp_faults` is the switch that takes the ERP down.
+pub async fn run(client: &Client, addresses: &Addresses, erp_faults: &Faults) -> Report {
+    let tour = Tour { client, addresses, erp_faults, run: OffsetDateTime::now_utc().unix_timestamp_nanos() };
     let mut report = Report::default();
     let before = tour.count().await;
-    let mut location = None;
-    for case in ORDERS.iter().chain(REFUSALS) {
+    let mut memory = Memory::default();
+    for case in ORDERS.iter().chain(PROMISES).chain(REFUSALS) {
         let mut row = Row::default();
-        let checked = tour.case(case, &mut row, &mut location).await;
+        let checked = tour.case(case, &mut row, &mut memory).await;
         report.add(case, row, checked);
     }
-    if let Some(location) = location {
+    if let Some(location) = memory.event {
         let mut row = Row::default();
         let checked = tour.foreign_event(&location, &mut row).await;
         report.add(&FOREIGN_EVENT, row, checked);
@@ -94,7 +99,7 @@ impl Report {
         let Row { status, millis, document, total, remark } = row;
         let told = [mark, case.tenant, case.order, &journey, via].map(str::to_owned);
         self.rows.push(told.into_iter().chain([status, millis, document, total, remark]).collect());
-        if matches!(case.expect, Expect::Filed { .. }) {
+        if matches!(case.expect, Expect::Filed { .. }) && !matches!(case.key, Key::Used(_)) {
             self.filed += 1;
         }
         if let Err(reason) = checked {
@@ -139,6 +144,8 @@ const FOREIGN_EVENT: Case = Case {
     journey: Journey::Other("GET", "Location"),
     tls: false,
     credential: Credential::Good,
+    key: Key::None,
+    outage: false,
     body: Payload::Empty,
     expect: Expect::Refused { status: 404, slug: "event-not-found", pointer: None },
 };
@@ -151,43 +158,59 @@ impl Case {
             Journey::Other(method, path) => (method, path),
         }
     }
+
+    /// Whether it becomes an event, where it is not refused.
+    fn is_kept(&self) -> bool {
+        self.journey == Journey::Enqueue || self.outage
+    }
 }
 
 struct Tour<'a> {
     client: &'a Client,
     addresses: &'a Addresses,
+    erp_faults: &'a Faults,
+    /// When it began, in nanoseconds since the epoch.
+    run: i128,
 }
 
 impl Tour<'_> {
-    /// Sends one request and checks what became of it. The first event of acme's leaves its location.
-    async fn case(&self, case: &Case, row: &mut Row, location: &mut Option<String>) -> Result<(), String> {
-        let (method, path) = case.target();
-        let base = self.base(case.tls);
-        let call = Call {
-            method: method.parse().unwrap_or(Method::POST),
-            url: format!("{base}{path}"),
-            token: self.credential(case).await?,
-            body: payload(case.body),
-            media_type: None,
-        };
-        let reply = self.client.send(call).await.map_err(|error| error.to_string())?;
+    /// Sends one request and checks what became of it.
+    async fn case(&self, case: &Case, row: &mut Row, memory: &mut Memory) -> Result<(), String> {
+        let before = self.count().await?;
+        let reply = if case.outage { self.send_while_down(case).await } else { self.send(case).await }?;
         row.status = reply.status.as_u16().to_string();
         row.millis = millis(reply.took);
         if case.tls && reply.version != Version::HTTP_2 {
             return Err(format!("{:?} was spoken, not HTTP/2", reply.version));
         }
-        match (case.expect, case.journey) {
-            (Expect::Refused { status, slug, pointer }, _) => refusal(&reply, status, slug, pointer, row),
-            (expect, Journey::Enqueue) => {
-                let resource = self.accepted(&reply, base)?;
-                let waited = self.delivered(case, &resource, row).await?;
+        match case.expect {
+            Expect::Refused { status, slug, pointer } => refusal(&reply, status, slug, pointer, row)?,
+            expect if case.is_kept() => {
+                let resource = self.accepted(&reply, self.base(case.tls))?;
+                let waited = millis(self.delivered(case, &resource, row).await?);
                 self.event_filed(&resource, expect, row).await?;
-                row.remark = format!("delivered after {} ms", millis(waited));
-                location.get_or_insert(resource);
-                Ok(())
+                row.remark = match case.outage {
+                    true => format!("kept; delivered {waited} ms after the ERP was back"),
+                    false => format!("delivered after {waited} ms"),
+                };
+                memory.event.get_or_insert(resource);
             }
-            (expect, _) => self.answered(&reply, expect, row).await,
+            expect => self.answered(&reply, expect, row).await?,
         }
+        self.once(case, reply, before, row, memory).await
+    }
+
+    async fn send(&self, case: &Case) -> Result<Reply, String> {
+        let (method, path) = case.target();
+        let call = Call {
+            method: method.parse().unwrap_or(Method::POST),
+            url: format!("{}{path}", self.base(case.tls)),
+            token: self.credential(case).await?,
+            key: self.key(case),
+            body: payload(case.body),
+            media_type: None,
+        };
+        self.client.send(call).await.map_err(|error| error.to_string())
     }
 
     /// `GET` on an event of acme's with a token of globex's.
@@ -396,7 +419,8 @@ mod tests {
 
     #[test]
     fn the_expected_totals_are_those_of_the_shops() {
-        for case in ORDERS {
+        let promises = PROMISES.iter().filter(|case| matches!(case.expect, Expect::Filed { .. }));
+        for case in ORDERS.iter().chain(promises) {
             let (Payload::Order(text), Expect::Filed { lines, total, currency, .. }) = (case.body, case.expect) else {
                 panic!("{case:?}");
             };
