@@ -64,6 +64,11 @@ fn the_tour_ends_with_0_and_every_order_where_it_must_be() {
     for document in ["172.58 EUR", "502.10 EUR", "delivered after", "/line_items/1/quantity"] {
         assert!(text.contains(document), "{document}: {text}");
     }
+    for promise in ["same Location; the ERP holds it once", "idempotency-key-reused", "the ERP was asked once"] {
+        assert_eq!(text.matches(promise).count(), 1, "{promise}: {text}");
+    }
+    assert_eq!(text.matches("after the ERP was back").count(), 2, "{text}");
+    assert!(text.contains("All 38 as they must be; the ERP holds 22 documents more"), "{text}");
 }
 
 #[test]

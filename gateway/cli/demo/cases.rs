@@ -15,7 +15,7 @@ pub struct Case {
     pub credential: Credential,
     /// What stands in `Idempotency-Key`.
     pub key: Key,
-    /// The ERP is down when it is sent, and back once it was answered.
+    /// The ERP is down when it is sent, and back once the delivery of its event was tried in vain.
     pub outage: bool,
     /// What is sent.
     pub body: Payload,

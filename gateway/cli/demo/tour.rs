@@ -257,11 +257,7 @@ impl Tour<'_> {
         let begin = Instant::now();
         let token = self.credential(case).await?;
         loop {
-            let call = Call { url: resource.to_owned(), token: token.clone(), ..Call::default() };
-            let reply = self.client.send(call).await.map_err(|error| error.to_string())?;
-            // From the moment of the 202 the event can be asked for.
-            expect_status(&reply, 200)?;
-            let event = reply.json();
+            let event = self.event(resource, token.clone()).await?;
             let state = event["state"].as_str().unwrap_or_default();
             row.remark = format!("event is {state}");
             match state {
@@ -273,6 +269,14 @@ impl Tour<'_> {
                 _ => tokio::time::sleep(POLL_PAUSE).await,
             }
         }
+    }
+
+    /// An event as it stands. From the moment of the 202 it can be asked for.
+    async fn event(&self, resource: &str, token: Option<String>) -> Result<Value, String> {
+        let call = Call { url: resource.to_owned(), token, ..Call::default() };
+        let reply = self.client.send(call).await.map_err(|error| error.to_string())?;
+        expect_status(&reply, 200)?;
+        Ok(reply.json())
     }
 
     /// Checks that the ERP made exactly one document of an event.

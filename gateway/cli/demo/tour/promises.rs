@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::header::{self, HeaderName};
 
-use super::{POLL_PAUSE, Row, Tour};
+use super::{DELIVERY_DEADLINE, POLL_PAUSE, Row, Tour};
 use crate::client::{ClientError, Reply};
 use crate::demo::cases::{Case, Expect, Key};
 use crate::demo::fault::{Fault, Mode};
@@ -70,12 +70,31 @@ impl Tour<'_> {
         Ok(())
     }
 
-    /// Sends a request while the ERP is down, and has it back before anything else is done.
+    /// Sends a request while the ERP is down, and has it back once the event's delivery was tried in vain.
     pub async fn send_while_down(&self, case: &Case) -> Result<Reply, String> {
         self.switch(Mode::Down).await?;
-        let reply = self.send(case).await;
+        let tried = async {
+            let reply = self.send(case).await?;
+            let resource = self.accepted(&reply, self.base(case.tls))?;
+            self.tried(case, &resource).await?;
+            Ok(reply)
+        }
+        .await;
         self.switch(Mode::Ok).await?;
-        reply
+        tried
+    }
+
+    /// Asks for the event until one attempt to deliver it has failed.
+    async fn tried(&self, case: &Case, resource: &str) -> Result<(), String> {
+        let begin = Instant::now();
+        let token = self.credential(case).await?;
+        while self.event(resource, token.clone()).await?["deliveries"][0]["last_error"].is_null() {
+            if begin.elapsed() > DELIVERY_DEADLINE {
+                return Err(format!("no delivery was tried within {} s", DELIVERY_DEADLINE.as_secs()));
+            }
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Takes the ERP down or has it back; returns once that shows.
