@@ -45,11 +45,6 @@ impl Slots {
         Slots { free, common: unreserved.saturating_sub(others).min(free) }
     }
 
-    /// So many that anyone may have, and so many more for critical deliveries.
-    pub fn shared(common: usize, critical: usize) -> Self {
-        Slots { free: common.saturating_add(critical), common }
-    }
-
     /// No more than `most`, such as a rate allows: that is shared by all, and has no reserve.
     pub fn at_most(self, most: usize) -> Self {
         Slots { free: self.free.min(most), common: self.common.min(most) }

@@ -225,15 +225,13 @@ impl Worker {
             _ => return None,
         };
         let (critical, others) = self.ahead.counts();
-        let common = Some(most.saturating_sub(others)).filter(|common| *common >= most.div_ceil(2)).unwrap_or(0);
-        // Critical ones do not wait for half of the others to be gone.
-        let reserved = most.saturating_sub(critical);
-        let urgent = reserved > 0 && self.ledger.store.shared.room.schedule(&self.name).is_urgent(now);
+        // A quarter of this room, too, is for critical ones, and they do not wait for half of it to be free.
+        let slots = Slots::new(most, critical, others);
+        let urgent = slots.free() > 0 && self.ledger.store.shared.room.schedule(&self.name).is_urgent(now);
         let bytes = BODY_BYTES.saturating_sub(self.in_flight.bytes.load(Ordering::Relaxed) + self.ahead.bytes());
-        if bytes == 0 || (common == 0 && !urgent) {
+        if bytes == 0 || (slots.free() < most.div_ceil(2) && !urgent) {
             return None;
         }
-        let slots = Slots::shared(common, reserved);
         Some(Box::pin(refill(Arc::clone(&self.ledger), Arc::clone(target), slots, bytes)))
     }
 

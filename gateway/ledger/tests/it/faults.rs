@@ -196,6 +196,43 @@ async fn child_accepts_until_it_fails() {
     println!("end {error:?} {again:?} {room:?} {:?}", ledger.health());
 }
 
+#[tokio::test]
+#[ignore = "a part of a238, which starts it"]
+async fn child_accepts_without_a_free_descriptor() {
+    let Some(dir) = std::env::var_os("LEDGER_DIR") else { return };
+    let ledger = Ledger::open(Path::new(&dir), &settings()).unwrap();
+    // By then the writer has all that it keeps open.
+    ledger.accept(event("{}"), u64::MAX).await.unwrap();
+    let mut held = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        held.push(file);
+    }
+    let before = event("{}");
+    let id = before.id;
+    ledger.accept(before, u64::MAX).await.unwrap();
+    assert!(ledger.status("acme", id).await.unwrap().is_some());
+    println!("ack {id}");
+    // A second ledger cannot be opened, and says so.
+    let other = Path::new(&dir).join("other");
+    println!("end {}", Ledger::open(&other, &settings()).is_err());
+}
+
+#[tokio::test]
+async fn a238_without_a_free_descriptor_accepting_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::child_accepts_without_a_free_descriptor", "--ignored", "--nocapture"])
+        .env("LEDGER_DIR", dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("end true"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let ids = said.lines().filter_map(|line| line.strip_prefix("ack ")).map(|id| id.parse().unwrap());
+    recovers(dir.path(), &ids.collect::<Vec<_>>()).await;
+}
+
 /// After a failure for good: everything acknowledged is there, and a new process works.
 async fn recovers(dir: &Path, acknowledged: &[Uuid]) {
     let ledger = Ledger::open(dir, &settings()).unwrap();

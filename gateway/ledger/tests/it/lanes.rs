@@ -50,7 +50,8 @@ async fn critical_events_overtake_a_backlog_of_ten_thousand_and_have_slots_of_th
     for _ in 0..6 {
         erp.next().await;
     }
-    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) == 6).await;
+    // As many again are leased ahead.
+    running.until_backlog(|backlog| backlog.count(DeliveryState::Leased) == 12).await;
     assert!(erp.drain().is_empty(), "a quarter is kept free");
     let urgent = [running.accept(in_lane(Lane::Critical)).await, running.accept(in_lane(Lane::Critical)).await];
     assert_eq!([erp.next().await.id(), erp.next().await.id()], urgent, "at once, though all others are taken");
@@ -62,7 +63,7 @@ async fn critical_events_overtake_a_backlog_of_ten_thousand_and_have_slots_of_th
     } {
         before += 1;
     }
-    assert!(before <= 1, "a turn of the others at most, not ten thousand: {before}");
+    assert!(before <= 7, "a turn of the others and what was leased ahead at most, not ten thousand: {before}");
     running.drop_dead().await;
 }
 
@@ -93,7 +94,8 @@ async fn a_few_events_of_one_tenant_do_not_wait_behind_ten_thousand_of_another()
     }
     let mine = accept_many(&running, 5, || NewEvent { tenant: "umbrella".into(), ..in_lane(Lane::Low) }).await;
     let mut arrived = 0;
-    for _ in 0..12 {
+    // Six were leased ahead before they came.
+    for _ in 0..18 {
         gate.add_permits(1);
         arrived += usize::from(mine.contains(&erp.next().await.id()));
     }
@@ -146,7 +148,8 @@ async fn a_lane_that_waited_for_a_minute_comes_first() {
         assert_ne!(erp.next().await.id(), patient);
         running.clock.advance(Duration::from_secs(30));
     }
-    gate.add_permits(1);
-    assert_eq!(erp.next().await.id(), patient);
+    // One was leased ahead before the minute was over.
+    gate.add_permits(2);
+    assert!([erp.next().await.id(), erp.next().await.id()].contains(&patient));
     running.drop_dead().await;
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use sluis_ledger::{By, NewBody, Operation, Subject};
 use sluis_model::event::{DeliveryState, EventState, NewEvent};
 use sluis_model::plan::{self, Order};
+use sluis_model::retry::RetrySettings;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -134,6 +135,31 @@ async fn a_dead_head_lets_the_next_one_go() {
     running.until(head, EventState::Failed).await;
     running.until(next, EventState::Completed).await;
     assert_eq!((erp.next().await.id(), erp.next().await.id()), (head, next));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a234_a_poison_event_is_given_up_after_its_attempts_and_the_next_of_its_key_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say(std::iter::repeat_n(Say::Status(500), 3));
+    let plan = ordered(&erp, Order::DlqAndContinue);
+    let plan = plan::Sink { retry: RetrySettings { max_attempts: 3, ..RETRY }, ..plan };
+    let running = Running::start(dir.path(), [plan.clone()]);
+    let (poison, next) = (running.accept(keyed(&plan, "a")).await, running.accept(keyed(&plan, "a")).await);
+    let mut waits = Vec::new();
+    for attempt in 1..=3 {
+        assert_eq!(erp.next().await.id(), poison, "attempt {attempt}");
+        if attempt < 3 {
+            let status = running.until_delivery(poison, DeliveryState::RetryWait).await;
+            waits.push(status.deliveries[0].next_attempt_at.unwrap() - running.clock_now());
+            running.clock.advance(Duration::from_secs(60));
+        }
+    }
+    assert!((500..=1_000).contains(&waits[0]) && (1_000..=2_000).contains(&waits[1]), "{waits:?}");
+    let status = running.until(poison, EventState::Failed).await;
+    assert_eq!(status.deliveries[0].attempts, 3);
+    running.until(next, EventState::Completed).await;
     running.stop().await;
 }
 
