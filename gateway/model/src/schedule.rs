@@ -45,11 +45,6 @@ impl Slots {
         Slots { free, common: unreserved.saturating_sub(others).min(free) }
     }
 
-    /// No more than `most`, such as a rate allows: that is shared by all, and has no reserve.
-    pub fn at_most(self, most: usize) -> Self {
-        Slots { free: self.free.min(most), common: self.common.min(most) }
-    }
-
     /// All of them, whoever may have them.
     pub fn free(self) -> usize {
         self.free
