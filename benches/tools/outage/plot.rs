@@ -31,10 +31,11 @@ pub fn svg(course: Course, accepted: &[u64], delivered: &[u64]) -> String {
     let _ = writeln!(
         out,
         "<rect x=\"{down:.1}\" y=\"{GAP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#fbe9e7\"/>\
-         <text x=\"{down:.1}\" y=\"{:.1}\" fill=\"#b71c1c\"> ERP down</text>",
+         <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#b71c1c\">ERP down</text>",
         up - down,
         2.0 * PANEL + GAP,
-        GAP - 6.0
+        down + 6.0,
+        GAP + 16.0
     );
     panel(&mut out, GAP, "orders a second", &[("accepted", "#1565c0", &rates[0]), ("delivered", "#2e7d32", &rates[1])]);
     panel(&mut out, 2.0 * GAP + PANEL, "orders waiting", &[("waiting", "#6a1b9a", &waiting)]);
