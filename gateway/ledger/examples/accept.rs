@@ -1,10 +1,10 @@
 //! Durable accepts per second with 1, 16, 128 and 1,024 callers waiting at once, 1 KB bodies, and how long the commits
 //! took. `cargo run --release -p sluis-ledger --example accept -- [DIR] [SECONDS] [PAGE_SIZE]
-//! [CHECKPOINT_PAGES] [MAX_BATCH]`
+//! [CHECKPOINT_PAGES] [MAX_BATCH] [TENANTS]`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,11 +29,11 @@ impl Observer for Commits {
     }
 }
 
-fn event() -> NewEvent {
+fn event(tenant: usize) -> NewEvent {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     NewEvent {
         id: Uuid::now_v7(),
-        tenant: "acme".into(),
+        tenant: format!("org-{tenant}").into(),
         route: "orders".into(),
         event_type: "erp.order.created".into(),
         key: None,
@@ -60,6 +60,7 @@ fn main() {
     let page_size: u32 = args.next().map_or(Options::default().page_size, |s| s.parse().unwrap());
     let checkpoint_pages: u32 = args.next().map_or(Options::default().checkpoint_pages, |s| s.parse().unwrap());
     let max_batch: usize = args.next().map_or(1024, |s| s.parse().unwrap());
+    let tenants: usize = args.next().map_or(1, |n| n.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     println!(
         "{:>7} {:>10} {:>8} {:>28} {:>36}",
@@ -78,7 +79,7 @@ fn main() {
         let options =
             Options { observer: Arc::clone(&commits) as _, page_size, checkpoint_pages, ..Options::default() };
         let ledger = Arc::new(Ledger::open_with(&dir, &settings, options).unwrap());
-        let (rate, answers) = runtime.block_on(drive(&ledger, callers, Duration::from_secs(seconds)));
+        let (rate, answers) = runtime.block_on(drive(&ledger, callers, tenants, Duration::from_secs(seconds)));
         runtime.block_on(ledger.close());
         let mut took = commits.took.lock().unwrap().clone();
         took.sort_unstable();
@@ -91,16 +92,18 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
 }
 
-async fn drive(ledger: &Arc<Ledger>, callers: usize, run: Duration) -> (f64, Vec<u64>) {
+async fn drive(ledger: &Arc<Ledger>, callers: usize, tenants: usize, run: Duration) -> (f64, Vec<u64>) {
+    let turn = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
-            let ledger = Arc::clone(ledger);
+            let (ledger, turn) = (Arc::clone(ledger), Arc::clone(&turn));
             tokio::spawn(async move {
                 let mut answers = Vec::new();
                 while started.elapsed() < run {
+                    let event = event(turn.fetch_add(1, Ordering::Relaxed) % tenants);
                     let asked = Instant::now();
-                    ledger.accept(event(), u64::MAX).await.unwrap();
+                    ledger.accept(event, u64::MAX).await.unwrap();
                     answers.push(asked.elapsed().as_micros() as u64);
                 }
                 answers
