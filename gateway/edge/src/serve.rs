@@ -28,10 +28,6 @@ use crate::serving::Picked;
 use crate::state::{App, Context};
 use crate::{body, decide, relay, reply};
 
-/// How long a tenant past its rate waits for its 429. Whoever asks again at once, as often as it is answered, would
-/// otherwise take as much of the machine for being refused as others for being served.
-const PAUSE: Duration = Duration::from_millis(3);
-
 /// What pingora serves with: the process and the options of its HTTP machinery.
 pub struct Ingress {
     app: Arc<App>,
@@ -74,9 +70,6 @@ impl HttpServerApp for Ingress {
                     record.finish(&self.app, &generation, session.body_bytes_sent(), true);
                     session.shutdown().await;
                     return None;
-                }
-                if matches!(refusal, Refusal::RateLimited(_)) {
-                    tokio::time::sleep(PAUSE).await;
                 }
                 if reply::refuse(&mut session, &refusal, &record.correlation_id).await.is_err() {
                     record.client_gone();
