@@ -5,13 +5,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod client;
+pub mod compare;
 pub mod component;
 pub mod gateway;
 pub mod issuer;
+pub mod live;
+pub mod load;
 pub mod memory;
 pub mod pace;
+pub mod parts;
+pub mod record;
+pub mod report;
+pub mod result;
+pub mod saturate;
+pub mod scenario;
+pub mod slo;
 pub mod upstream;
+pub mod workload;
 
 /// Whatever went wrong; these programs print it and end.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,1 @@
+//! Load from several machines: agents that send, a coordinator that merges.

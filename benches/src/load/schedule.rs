@@ -1,0 +1,1 @@
+//! When each request has its moment.

@@ -1,0 +1,1 @@
+//! Scenarios: a load, faults at their times, and the lines that must hold, in one readable file.
