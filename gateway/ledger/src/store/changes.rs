@@ -13,7 +13,7 @@ use super::kv::KvTables;
 use super::line::Lines;
 use super::operate::OperateTables;
 use super::registry::RegistryTables;
-use super::tally::{Counted, Tally, TallyStatements};
+use super::tally::{Counted, News, Tally, TallyStatements};
 use super::{DeliveryId, Shared};
 use crate::backlog::{HoldReason, Room};
 use crate::error::{AcceptError, WorkError};
@@ -140,16 +140,16 @@ impl<'c> Changes<'c> {
         self.released.clear();
     }
 
-    /// The transaction was committed. Answers the sinks whose workers have something to do.
-    pub fn publish(&mut self, conn: &Connection, room: &Room) -> Vec<Arc<str>> {
-        let mut woken = self.tally.publish(room);
-        woken.append(&mut self.released);
-        if std::mem::take(&mut self.holds_changed)
-            && let Err(error) = load_holds(conn, room)
-        {
-            tracing::warn!(%error, "the holds were not read back");
+    /// The transaction was committed: what is to be published of it.
+    pub fn news(&mut self, conn: &Connection) -> Published {
+        let mut holds = None;
+        if std::mem::take(&mut self.holds_changed) {
+            match read_holds(conn) {
+                Ok(read) => holds = Some(read),
+                Err(error) => tracing::warn!(%error, "the holds were not read back"),
+            }
         }
-        woken
+        Published { news: self.tally.news(), released: std::mem::take(&mut self.released), holds }
     }
 
     pub fn accept(&mut self, accept: &Accept) -> rusqlite::Result<Result<(), AcceptError>> {
@@ -244,7 +244,7 @@ impl<'c> Changes<'c> {
             self.sql.insert_transition.execute(row)?;
         }
         let of = Counted { sink: &sink.name, tenant: new.tenant, lane };
-        self.tally.delivery(of, None, Some(state));
+        self.tally.delivery(of, None, Some(state), due.map(i64::cast_unsigned));
         Ok(())
     }
 
@@ -356,7 +356,7 @@ impl<'c> Changes<'c> {
                 failure.excerpt
             ])?;
         }
-        self.tally.delivery(row.counted(), Some(row.state), Some(state));
+        self.tally.delivery(row.counted(), Some(row.state), Some(state), due.map(i64::cast_unsigned));
         if state.is_final() && state != DeliveryState::Dead {
             self.settle(event)?;
         }
@@ -384,7 +384,7 @@ impl<'c> Changes<'c> {
             return Ok(false);
         }
         for row in &rows {
-            self.tally.delivery(row.counted(), Some(row.state), None);
+            self.tally.delivery(row.counted(), Some(row.state), None, None);
         }
         if rows.iter().any(|row| row.state == DeliveryState::Dead) {
             self.tally.settle(&tenant, bytes);
@@ -401,14 +401,15 @@ impl<'c> Changes<'c> {
     }
 }
 
-/// Leases of a process that is gone go back to their sinks; their attempts stay counted. What was ready stays so where
-/// the clock was set back meanwhile: only what waits for a retry has a time of its own.
+/// What was ready is so now, where the clock was set back meanwhile: only what waits for a retry has a time of its own.
+pub(crate) fn make_ready_due(conn: &Connection, at: u64) -> rusqlite::Result<()> {
+    let late = "UPDATE deliveries INDEXED BY deliveries_due SET due = ?1 WHERE due > ?1 AND state = 0";
+    conn.execute(late, (at.cast_signed(),)).map(drop)
+}
+
+/// Leases of a process that is gone go back to their sinks; their attempts stay counted.
 pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64) -> rusqlite::Result<Tally> {
     super::claims::recover(conn)?;
-    conn.execute(
-        "UPDATE deliveries INDEXED BY deliveries_due SET due = ?1 WHERE due > ?1 AND state = 0",
-        (at.cast_signed(),),
-    )?;
     let mut changes = Changes::prepare(conn, tally)?;
     let leased: Vec<DeliveryId> = conn
         .prepare("SELECT event, n FROM deliveries WHERE state = 1")?
@@ -422,25 +423,47 @@ pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64)
         }
         changes.write_sums()?;
         changes.commit()?;
-        changes.publish(conn, &shared.room);
+        changes.news(conn).publish(&shared.room);
     }
     Ok(changes.tally)
 }
 
+/// Which sinks are held, and why.
+type Holds = HashMap<Arc<str>, Vec<HoldReason>>;
+
+/// What a committed transaction has to tell, once it is on stable storage.
+#[derive(Default)]
+pub(crate) struct Published {
+    news: News,
+    released: Vec<Arc<str>>,
+    holds: Option<Holds>,
+}
+
+impl Published {
+    /// Tells it. Answers the sinks whose workers have something to do.
+    pub fn publish(self, room: &Room) -> Vec<Arc<str>> {
+        let mut woken = self.news.publish(room);
+        woken.extend(self.released);
+        if let Some(holds) = self.holds {
+            *room.holds() = holds;
+        }
+        woken
+    }
+}
+
 /// Reads which sinks are held.
-pub(crate) fn load_holds(conn: &Connection, room: &Room) -> rusqlite::Result<()> {
+pub(crate) fn read_holds(conn: &Connection) -> rusqlite::Result<Holds> {
     let mut open = conn.prepare("SELECT sink, since, actor, reason FROM holds WHERE until IS NULL")?;
     let rows = open.query_map((), |row| {
         let since: i64 = row.get(1)?;
         Ok((row.get(0)?, HoldReason { since: since.cast_unsigned(), actor: row.get(2)?, reason: row.get(3)? }))
     })?;
-    let mut holds: HashMap<Arc<str>, Vec<HoldReason>> = HashMap::new();
+    let mut holds = Holds::new();
     for row in rows {
         let (sink, hold) = row?;
         holds.entry(sink).or_default().push(hold);
     }
-    *room.holds() = holds;
-    Ok(())
+    Ok(holds)
 }
 
 /// Reads a state from its number.

@@ -22,6 +22,7 @@ struct Standing {
     id: DeliveryId,
     state: DeliveryState,
     lane: Lane,
+    due: Option<u64>,
 }
 
 /// The statements about lines.
@@ -37,7 +38,7 @@ impl<'c> Lines<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<Lines<'c>> {
         let standing = |rest: &str| {
             conn.prepare(&format!(
-                "SELECT event, n, state, lane FROM deliveries
+                "SELECT event, n, state, lane, due FROM deliveries
                  WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND line IS NOT NULL {rest}"
             ))
         };
@@ -52,7 +53,8 @@ impl<'c> Lines<'c> {
 
     fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
         let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)? })
+        let due = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
+        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)?, due })
     }
 }
 
@@ -103,9 +105,9 @@ impl Changes<'_> {
             .collect::<rusqlite::Result<_>>()?;
         for one in slower {
             self.lines.lane.execute((one.id.event, one.id.n, new.lane as u8))?;
-            if one.state.is_waiting() {
+            if let Some(due) = one.due {
                 let of = Counted { sink: &sink.name, tenant: new.tenant, lane: one.lane };
-                self.tally.lane(of, new.lane);
+                self.tally.lane(of, new.lane, due);
             }
         }
         Ok(())
