@@ -10,8 +10,9 @@ use sluis_model::event::{DeliveryState, EventSink, Input};
 use sluis_model::lane::Lane;
 
 use super::DeliveryId;
-use super::changes::{Changes, NewDelivery, Row, lane_at, state_at};
+use super::changes::{Changes, NewDelivery};
 use super::inbox::Move;
+use super::statements::{Row, lane_at, state_at};
 use super::tally::Counted;
 
 /// Who moves what stands in a line.

@@ -9,12 +9,15 @@ mod files;
 mod inbox;
 mod kv;
 mod line;
+mod news;
 mod operate;
 mod reader;
+mod recover;
 mod registry;
 pub(crate) mod repair;
 mod schema;
 mod stable;
+mod statements;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -173,9 +176,9 @@ impl Store {
         schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
         let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
         let now = settings.clock.now();
-        changes::make_ready_due(&conn, now).map_err(failed)?;
+        recover::make_ready_due(&conn, now).map_err(failed)?;
         let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
-        *room.holds() = changes::read_holds(&conn).map_err(failed)?;
+        *room.holds() = news::read_holds(&conn).map_err(failed)?;
         let shared = Arc::new(Shared {
             room,
             inbox: Inbox::new(settings.queue),
@@ -186,7 +189,7 @@ impl Store {
             observer: Arc::clone(&settings.observer),
             disk_full: AtomicBool::new(false),
         });
-        let tally = changes::recover(&conn, tally, &shared, now).map_err(failed)?;
+        let tally = recover::recover(&conn, tally, &shared, now).map_err(failed)?;
         let readers = Readers::start(&path, &settings.tuning, &shared).map_err(failed)?;
         let log = home.open_log()?;
         let thread = std::thread::Builder::new().name("ledger-writer".to_owned());

@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::browse::BrowseQueries;
-use super::changes::state_at;
 use super::claims::ClaimQueries;
 use super::kv::KvQueries;
 use super::registry::RegistryQueries;
+use super::statements::state_at;
 use super::{DeliveryId, Digested, Shared, Tuning, attributes, digest};
 use crate::error::ReadError;
 use crate::sink::Delivery;

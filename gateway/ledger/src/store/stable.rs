@@ -9,8 +9,9 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::changes::{Published, Reply};
+use super::changes::Reply;
 use super::inbox::{Edit, Gather, Wishes, Work};
+use super::news::Published;
 use crate::error::{AcceptError, WorkError};
 
 /// A transaction that is committed, and may still be lost.

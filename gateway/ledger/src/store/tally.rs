@@ -8,7 +8,7 @@ use rusqlite::{Connection, Statement};
 use sluis_model::event::DeliveryState;
 use sluis_model::lane::Lane;
 
-use super::changes::lane_at;
+use super::statements::lane_at;
 use crate::backlog::{Counts, Room};
 
 #[derive(Debug)]

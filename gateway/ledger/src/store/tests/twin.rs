@@ -434,11 +434,11 @@ impl Pair {
             let sink: String = row.get(2).unwrap();
             let delivery = TwinDelivery {
                 sink: SINKS.into_iter().find(|name| **name == *sink).unwrap(),
-                state: changes::state_at(row, 3).unwrap(),
+                state: statements::state_at(row, 3).unwrap(),
                 due: row.get::<_, Option<i64>>(4).unwrap().map(i64::cast_unsigned),
                 attempts: row.get(5).unwrap(),
                 steps: row.get(6).unwrap(),
-                lane: changes::lane_at(row, 7).unwrap(),
+                lane: statements::lane_at(row, 7).unwrap(),
                 in_line: row.get::<_, Option<i64>>(8).unwrap().is_some(),
             };
             found.insert((row.get::<_, i64>(0).unwrap(), row.get::<_, i64>(1).unwrap()), delivery);
