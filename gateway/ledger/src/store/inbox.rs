@@ -442,9 +442,12 @@ impl Inbox {
         }
     }
 
-    /// What the next transaction takes; waits for the first of it, and then for `gather`, unless the one before it is
-    /// still on its way. None when closed and empty.
-    pub fn take(&self, allowance: &mut Allowance, gather: Gather) -> Option<Batch> {
+    /// What the next transaction takes; waits for the first of it, and then for `gather`. None when closed and empty.
+    ///
+    /// Where nothing is on its way to stable storage, a crowd is parted: one half is written while the other is on its
+    /// way, and they go on taking turns. Otherwise there may be more for the transaction by and by
+    /// ([`Inbox::take_more`]): its allowance is left.
+    pub fn take(&self, max_accepts: usize, gather: Gather) -> Option<(Batch, Option<Allowance>)> {
         let mut state = self.lock();
         while state.waiting() == 0 {
             if state.phase != Phase::Open {
@@ -457,7 +460,12 @@ impl Inbox {
             state.wake_at = Some(gather.enough);
             state = self.filled.wait_timeout(state, gather.at_most).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Some(self.drain(state, allowance))
+        let beside = state.settling;
+        let crowd = state.accepts.len();
+        let share = if beside || crowd < 2 * Gather::CROWD { max_accepts } else { max_accepts.min(crowd.div_ceil(2)) };
+        let mut allowance = Allowance::new(share);
+        let batch = self.drain(state, &mut allowance);
+        Some((batch, beside.then_some(allowance)))
     }
 
     /// What else the running transaction takes while the one before it is on its way to stable storage: a crowd, or what

@@ -109,9 +109,7 @@ impl Obstacle {
 
 impl Writer<'_> {
     fn run(&mut self, settings: &Settings) -> Result<(), Failure> {
-        loop {
-            let mut allowance = Allowance::new(settings.max_batch);
-            let Some(batch) = self.shared.inbox.take(&mut allowance, self.stable.gather()) else { break };
+        while let Some((batch, allowance)) = self.shared.inbox.take(settings.max_batch, self.stable.gather()) {
             self.write(batch, allowance)?;
             self.checkpoint(settings.checkpoint_pages)?;
         }
@@ -122,8 +120,7 @@ impl Writer<'_> {
     /// One batch, and what comes while the one before it is settled. An error is one that storage does not recover from.
     /// Where something is in the way, the wishes are refused, and the workers' changes are tried once more by themselves,
     /// if need be in the space of the reserve.
-    fn write(&mut self, mut batch: Batch, allowance: Allowance) -> Result<(), Failure> {
-        let mut allowance = Some(allowance);
+    fn write(&mut self, mut batch: Batch, mut allowance: Option<Allowance>) -> Result<(), Failure> {
         if !batch.wishes.is_empty() && !self.reserved {
             self.reserved = self.home.keep_reserve();
         }
