@@ -3,7 +3,8 @@
 //!
 //! The victim is an open loop: every request has its moment, whether or not the one before it was answered, and its
 //! latency counts from that moment. The neighbour is a closed loop: so many connections, each sending as fast as it
-//! is answered.
+//! is answered, from a thread that gives way to all others: it stands for other machines, which take no time from this
+//! one, and what the gateway leaves of two cores is enough to keep it busy.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use tokio::task::JoinSet;
 
 /// A request without an answer after this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The niceness of the neighbour's load.
+const GIVES_WAY: i32 = 10;
 /// Longest wait for the gateway to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -194,7 +197,11 @@ impl Hostile {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, token, directive) = (stop.clone(), token.to_owned(), format!("/{directive}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let drive = move || runtime.block_on(drive(gateway, &token, &directive, connections, &stopped));
+        let drive = move || {
+            // Of this thread alone: Linux takes a thread where POSIX says a process.
+            rustix::process::setpriority_process(None, GIVES_WAY)?;
+            runtime.block_on(drive(gateway, &token, &directive, connections, &stopped))
+        };
         let thread = std::thread::Builder::new().name("neighbour".to_owned()).spawn(drive)?;
         Ok(Hostile { stop, thread })
     }

@@ -225,8 +225,7 @@ impl TenantState {
             tenant: tenant.id.clone(),
             config: tenant.config.clone(),
             metrics: tenant.metrics.clone(),
-            kv: None,
-            http: None,
+            ..Scope::default()
         };
         let scope = Scope {
             kv: Some(KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),

@@ -8,6 +8,9 @@
 //! - A lane that waits and was not offered anything for a minute comes first, wherever the turns are. The minute counts
 //!   from the first pick that finds it waiting.
 //!
+//! It also remembers since when something of a tenant may be due, so that whoever looks it up need not pass what is older
+//! and others'.
+//!
 //! Memory is bounded by the pairs of lane and tenant that have something waiting; whatever is done to one pair takes
 //! time that is logarithmic in their number.
 
@@ -96,10 +99,27 @@ struct Queue {
     since: Option<u64>,
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pick {
+    /// The lane.
+    pub lane: Lane,
+    /// The tenant.
+    pub tenant: Arc<str>,
+    /// How many deliveries it may have taken.
+    pub slots: usize,
+    /// Nothing of it is due before.
+    pub from: u64,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     /// At least one.
     count: u64,
+    /// None of what waited at the last look is due before.
+    earliest: u64,
+    /// The earliest due time of what came since.
+    since: u64,
     /// Which of the schedule's arrivals was the last one here.
     arrived: u64,
     place: Place,
@@ -126,19 +146,35 @@ impl Queue {
 }
 
 impl Schedule {
-    /// Counts deliveries that began to wait, or no longer do: leased, held, blocked or at an end. A tenant that is
-    /// skipped is not any more where some began to wait, for these may be due at once.
-    pub fn add(&mut self, lane: Lane, tenant: &Arc<str>, difference: i64) {
-        let before = self.waiting(lane, tenant);
-        let count = before.map_or(0, |waiting| waiting.count).saturating_add_signed(difference);
-        let place = match before.map(|waiting| waiting.place) {
-            Some(place @ Place::At(_)) => place,
-            Some(place) if difference <= 0 => place,
-            _ => self.last_place(),
+    /// Counts deliveries that began to wait, the first of them due at `due`. A tenant that is skipped is not any more: they
+    /// may be due at once.
+    pub fn came(&mut self, lane: Lane, tenant: &Arc<str>, count: u64, due: u64) {
+        if count == 0 {
+            return;
+        }
+        self.arrivals += 1;
+        let after = match self.waiting(lane, tenant) {
+            Some(before) => Waiting {
+                count: before.count.saturating_add(count),
+                since: before.since.min(due),
+                arrived: self.arrivals,
+                place: if let Place::At(_) = before.place { before.place } else { self.last_place() },
+                ..before
+            },
+            None => {
+                let (earliest, arrived, place) = (u64::MAX, self.arrivals, self.last_place());
+                Waiting { count, earliest, since: due, arrived, place }
+            }
         };
-        self.arrivals += u64::from(difference > 0);
-        let arrived = if difference > 0 { self.arrivals } else { before.map_or(0, |waiting| waiting.arrived) };
-        self.put(lane, tenant, (count > 0).then_some(Waiting { count, arrived, place }));
+        self.put(lane, tenant, Some(after));
+    }
+
+    /// Counts deliveries that no longer wait: leased, held, blocked or at an end.
+    pub fn went(&mut self, lane: Lane, tenant: &Arc<str>, count: u64) {
+        if let Some(before) = self.waiting(lane, tenant) {
+            let count = before.count.saturating_sub(count);
+            self.put(lane, tenant, (count > 0).then_some(Waiting { count, ..before }));
+        }
     }
 
     /// How many deliveries wait, by lane and tenant.
@@ -169,9 +205,10 @@ impl Schedule {
     }
 
     /// Which tenants get how many of the free slots: as many in all as there are, or as eligible deliveries wait. The
-    /// caller takes that many deliveries of each and reports them by [`Schedule::add`]; where it finds fewer that are
-    /// due, it says so by [`Schedule::not_due`] and picks again.
-    pub fn pick(&mut self, slots: Slots, now: u64) -> Vec<(Lane, Arc<str>, usize)> {
+    /// caller takes that many deliveries of each, the oldest due time first, and reports them by [`Schedule::went`]; where
+    /// it finds fewer that are due, it says so by [`Schedule::not_due`] and picks again. One look at a time: what it saw is
+    /// reported before the next pick.
+    pub fn pick(&mut self, slots: Slots, now: u64) -> Vec<Pick> {
         self.stop_skipping(now);
         let shares = self.shares(slots, now);
         let mut picked = Vec::new();
@@ -181,12 +218,28 @@ impl Schedule {
         picked
     }
 
-    /// None of what waited here when there were `seen` arrivals is due before `until`: the tenant is skipped in this lane
-    /// until then, or until more begins to wait, as it may have done already.
-    pub fn not_due(&mut self, lane: Lane, tenant: &Arc<str>, until: u64, seen: u64) {
-        if let Some(waiting) = self.waiting(lane, tenant).filter(|waiting| waiting.arrived <= seen) {
-            self.put(lane, tenant, Some(Waiting { place: Place::Skipped(until), ..waiting }));
+    /// Nothing of what waited here at the pick, and was not taken since, is due before `due`.
+    pub fn looked(&mut self, lane: Lane, tenant: &Arc<str>, due: u64) {
+        if let Some(waiting) = self.waiting(lane, tenant) {
+            self.put(lane, tenant, Some(Waiting { earliest: waiting.earliest.max(due), ..waiting }));
         }
+    }
+
+    /// The same, where `due` is yet to come: the tenant is skipped in this lane until then, or until more begins to wait,
+    /// as it may have done already after `seen` arrivals.
+    pub fn not_due(&mut self, lane: Lane, tenant: &Arc<str>, due: u64, seen: u64) {
+        self.looked(lane, tenant, due);
+        if let Some(waiting) = self.waiting(lane, tenant).filter(|waiting| waiting.arrived <= seen) {
+            self.put(lane, tenant, Some(Waiting { place: Place::Skipped(due), ..waiting }));
+        }
+    }
+
+    /// When something of a tenant may be due at the earliest, for a look at it: what comes from now on is not in this.
+    pub fn look(&mut self, lane: Lane, tenant: &Arc<str>) -> u64 {
+        let Some(waiting) = self.waiting(lane, tenant) else { return 0 };
+        let from = waiting.earliest.min(waiting.since);
+        self.put(lane, tenant, Some(Waiting { earliest: from, since: u64::MAX, ..waiting }));
+        from
     }
 
     /// When the first of those that are skipped is due: the time to pick again, for who finds nothing to pick now.
@@ -251,7 +304,7 @@ impl Schedule {
     }
 
     /// Deals a lane's share, at most its eligible deliveries, to its tenants, one slot at a time.
-    fn deal(&mut self, lane: Lane, share: usize, picked: &mut Vec<(Lane, Arc<str>, usize)>) {
+    fn deal(&mut self, lane: Lane, share: usize, picked: &mut Vec<Pick>) {
         let queue = &self.queues[lane as usize];
         let next = queue.rotation.values().take(share);
         let mut turns: VecDeque<(Arc<str>, usize)> = next.map(|tenant| (tenant.clone(), 0)).collect();
@@ -270,7 +323,8 @@ impl Schedule {
             if let Some(waiting) = self.waiting(lane, &tenant) {
                 self.put(lane, &tenant, Some(Waiting { place, ..waiting }));
             }
-            picked.push((lane, tenant, slots));
+            let from = self.look(lane, &tenant);
+            picked.push(Pick { lane, tenant, slots, from });
         }
     }
 

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use sluis_model::hook::{Budget, CallFault, Usage};
 use sluis_model::plan::CallLimits;
@@ -12,6 +13,7 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Li
 
 use crate::cpu::CpuClock;
 use crate::fault;
+use crate::lane::Seat;
 use crate::plugin::{Loaded, Outcome};
 use crate::state::{self, CallState, Scope};
 
@@ -64,8 +66,15 @@ async fn bounded<R>(
     work: impl AsyncFnOnce(&mut Store<CallState>) -> wasmtime::Result<R>,
 ) -> Outcome<R> {
     let _running = loaded.core.ticker.running();
+    let (seat, wall) = match scope.manner.is_heavy() {
+        false => (None, limits.wall),
+        true => match first_turn(loaded, &scope.tenant, limits.wall).await {
+            Some((seat, left)) => (Some(seat), left),
+            None => return Outcome::without_turn(),
+        },
+    };
     let cpu = Arc::new(CpuClock::started());
-    let mut store = state::store(&loaded.core, *limits, scope.clone(), cpu.clone(), output_bytes);
+    let mut store = state::store(&loaded.core, *limits, scope.clone(), cpu.clone(), output_bytes, seat);
     let result = {
         let mut work = pin!(work(&mut store));
         // The clock stands still between polls, and goes on past the last one until the store is gone.
@@ -80,7 +89,7 @@ async fn bounded<R>(
         // Most calls end at their first poll; only what goes on needs a timer.
         match poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
             Poll::Ready(result) => Ok(result),
-            Poll::Pending => tokio::time::timeout(limits.wall.saturating_sub(cpu.age()), metered).await,
+            Poll::Pending => tokio::time::timeout(wall.saturating_sub(cpu.age()), metered).await,
         }
     };
     cpu.start();
@@ -93,6 +102,7 @@ async fn bounded<R>(
     };
     let state = store.into_data();
     cpu.stop();
+    scope.manner.note(cpu.used());
     let usage = Usage {
         cpu: cpu.used(),
         memory: state.meter.memory(),
@@ -101,4 +111,12 @@ async fn bounded<R>(
         counts_dropped: state.counts_dropped,
     };
     Outcome { result, usage, logs: state.logs, counts: state.counts }
+}
+
+/// A turn before the call begins, and what is left of its time; none where that passed in line.
+async fn first_turn(loaded: &Loaded, tenant: &Arc<str>, wall: Duration) -> Option<(Arc<Seat>, Duration)> {
+    let began = Instant::now();
+    let seat = Seat::new(loaded.core.lane.clone(), tenant.clone());
+    tokio::time::timeout(wall, seat.clone().next_turn()).await.ok()?;
+    Some((seat, wall.saturating_sub(began.elapsed())))
 }

@@ -34,6 +34,6 @@ mod worker;
 pub use error::{LoadError, SandboxError};
 pub use load::{Sandbox, SandboxSettings, WorkerCommand};
 pub use plugin::{Facts, Hooks, Outcome, Plugin};
-pub use state::{KvScope, LogLevel, LogLine, Scope};
+pub use state::{KvScope, LogLevel, LogLine, Manner, Scope};
 #[cfg(feature = "compiler")]
 pub use worker::compile_worker;

@@ -212,7 +212,15 @@ impl<T> Outcome<T> {
     }
 
     fn without_hook() -> Outcome<T> {
-        let fault = CallFault::Trap("the component does not export this hook".into());
+        Outcome::without_call(CallFault::Trap("the component does not export this hook".into()))
+    }
+
+    /// Its time passed in line.
+    pub(crate) fn without_turn() -> Outcome<T> {
+        Outcome::without_call(CallFault::Capacity)
+    }
+
+    fn without_call(fault: CallFault) -> Outcome<T> {
         Outcome { result: Err(fault), usage: Usage::default(), logs: Vec::new(), counts: Vec::new() }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sluis_model::http_client::HttpClient;
 use sluis_model::kv::Kv;
@@ -22,6 +24,9 @@ pub(crate) const HOSTCALL_BYTES: usize = 1 << 20;
 const RESULT_OVERHEAD: usize = 256 << 10;
 /// Live resource handles; wasmtime's default is 100,000.
 pub(crate) const HANDLES: usize = 1_000;
+
+/// CPU time from which on a call is heavy: more than a mapping in an interpreter takes.
+const HEAVY: Duration = Duration::from_millis(4);
 
 /// How much a line matters, in the guest's opinion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +72,27 @@ pub struct Scope {
     pub kv: Option<KvScope>,
     /// Sends its requests to other systems; without it nothing is sent.
     pub http: Option<Arc<dyn HttpClient>>,
+    /// How its last call was.
+    pub manner: Arc<Manner>,
+}
+
+/// Whether a tenant's last call was a heavy one. Then the next one waits for a turn before it begins: the first tick at
+/// once is for those who need no more, and many at once who take all of it leave nothing to others.
+#[derive(Debug, Default)]
+pub struct Manner(AtomicBool);
+
+impl Manner {
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A call has used so much, or ended with it.
+    pub(crate) fn note(&self, used: Duration) {
+        let heavy = used >= HEAVY;
+        if self.is_heavy() != heavy {
+            self.0.store(heavy, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A tenant's state.
@@ -84,7 +110,7 @@ pub(crate) struct CallState {
     pub(crate) limits: CallLimits,
     pub(crate) scope: Arc<Scope>,
     pub(crate) cpu: Arc<CpuClock>,
-    /// Taken once the call is a long one.
+    /// Taken once the call is a long one, before it begins where the tenant's last one was heavy.
     seat: Option<Arc<Seat>>,
     pub(crate) meter: Meter,
     pub(crate) host_calls: u32,
@@ -153,19 +179,21 @@ pub(crate) async fn wait<T>(cx: &mut StoreContextMut<'_, CallState>, work: impl 
     done
 }
 
-/// A store for one call, its limits set. `output_bytes` is what its result may carry, body and fields together.
+/// A store for one call, its limits set. `output_bytes` is what its result may carry, body and fields together; `seat` is
+/// there where the call had to wait for its turn.
 pub(crate) fn store(
     core: &Core,
     limits: CallLimits,
     scope: Arc<Scope>,
     cpu: Arc<CpuClock>,
     output_bytes: usize,
+    seat: Option<Arc<Seat>>,
 ) -> Store<CallState> {
     let state = CallState {
         limits,
         scope,
         cpu,
-        seat: None,
+        seat,
         meter: Meter::new(limits.memory, core.memory),
         host_calls: 0,
         http_requests: 0,
@@ -185,7 +213,11 @@ pub(crate) fn store(
     let lane = core.lane.clone();
     store.epoch_deadline_callback(move |mut cx| {
         let state = cx.data_mut();
-        if state.cpu.tick() >= state.limits.cpu {
+        let used = state.cpu.tick();
+        if used >= HEAVY {
+            state.scope.manner.note(used);
+        }
+        if used >= state.limits.cpu {
             return Ok(UpdateDeadline::Interrupt);
         }
         let seat = state.seat.get_or_insert_with(|| Seat::new(lane.clone(), state.scope.tenant.clone()));

@@ -9,6 +9,7 @@ use super::ahead::Leased;
 use super::attempt;
 use super::worker::Target;
 use crate::ledger::Ledger;
+use crate::store::Look;
 
 /// What there is to take.
 pub(super) enum Stock {
@@ -55,6 +56,7 @@ pub(super) async fn refill(
         return Some(Refilled { leased: Vec::new(), stock });
     }
     let due = ledger.store.due(sink, now, picked, max_bytes).await.ok()?;
+    let damaged = !due.damaged.is_empty();
     for (id, delivery) in due.damaged {
         attempt::bury_damaged(&ledger, &target, id, &delivery).await;
     }
@@ -70,8 +72,15 @@ pub(super) async fn refill(
         }
     }
     // Not before the lease: what could not be leased is due as it was.
-    for (lane, tenant, next) in due.short {
-        room.schedule(sink).not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen);
+    let mut schedule = room.schedule(sink);
+    for (lane, tenant, look) in due.looks {
+        match look {
+            Look::Short(next) => schedule.not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen),
+            // One that is damaged may not have been buried.
+            Look::Full(_) if damaged => {}
+            Look::Full(last) => schedule.looked(lane, &tenant, last),
+        }
     }
+    drop(schedule);
     Some(Refilled { leased, stock: Stock::Unknown })
 }

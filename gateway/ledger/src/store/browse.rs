@@ -7,7 +7,7 @@ use sluis_model::event::{DeliveryState, NewEvent};
 use uuid::Uuid;
 
 use super::attributes;
-use super::changes::{lane_at, state_at};
+use super::statements::{lane_at, state_at};
 use crate::operate::{Cursor, Filter, Listed, OperateEntry, Page};
 use crate::status::LastError;
 
@@ -24,6 +24,8 @@ pub(crate) struct BrowseQueries<'c> {
     failure: Statement<'c>,
     event: Statement<'c>,
     audit: Statement<'c>,
+    /// One tenant's.
+    audit_of: Statement<'c>,
 }
 
 impl<'c> BrowseQueries<'c> {
@@ -43,8 +45,8 @@ impl<'c> BrowseQueries<'c> {
                 "SELECT tenant, route, type, key, content_type, correlation_id, traceparent, accepted_at, lane,
                 causation, attributes, body FROM events WHERE id = ?1",
             )?,
-            audit: sql("SELECT seq, at, tenant, actor, action, event, sink, reason FROM event_audit
-                WHERE seq < ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY seq DESC LIMIT ?3")?,
+            audit: sql(&audit(""))?,
+            audit_of: sql(&audit("AND tenant = ?3"))?,
         })
     }
 
@@ -112,19 +114,11 @@ impl<'c> BrowseQueries<'c> {
         limit: usize,
     ) -> rusqlite::Result<Vec<OperateEntry>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.audit.query_map((before.unwrap_or(i64::MAX), tenant, limit), |row| {
-            Ok(OperateEntry {
-                seq: row.get(0)?,
-                at: row.get::<_, i64>(1)?.cast_unsigned(),
-                tenant: row.get(2)?,
-                actor: row.get(3)?,
-                action: row.get(4)?,
-                event: row.get::<_, Option<[u8; 16]>>(5)?.map(Uuid::from_bytes),
-                sink: row.get(6)?,
-                reason: row.get(7)?,
-            })
-        })?;
-        rows.collect()
+        let before = before.unwrap_or(i64::MAX);
+        match tenant {
+            Some(tenant) => self.audit_of.query_map((before, limit, tenant), audited)?.collect(),
+            None => self.audit.query_map((before, limit), audited)?.collect(),
+        }
     }
 }
 
@@ -175,6 +169,26 @@ fn complete(row: &rusqlite::Row<'_>, filter: &Filter, listed: &mut Listed) -> ru
         && filter.key.as_ref().is_none_or(|wanted| listed.key.as_ref() == Some(wanted))
         && filter.since.is_none_or(|since| listed.accepted_at >= since)
         && filter.until.is_none_or(|until| listed.accepted_at < until))
+}
+
+fn audit(of: &str) -> String {
+    format!(
+        "SELECT seq, at, tenant, actor, action, event, sink, reason FROM event_audit
+         WHERE seq < ?1 {of} ORDER BY seq DESC LIMIT ?2"
+    )
+}
+
+fn audited(row: &rusqlite::Row<'_>) -> rusqlite::Result<OperateEntry> {
+    Ok(OperateEntry {
+        seq: row.get(0)?,
+        at: row.get::<_, i64>(1)?.cast_unsigned(),
+        tenant: row.get(2)?,
+        actor: row.get(3)?,
+        action: row.get(4)?,
+        event: row.get::<_, Option<[u8; 16]>>(5)?.map(Uuid::from_bytes),
+        sink: row.get(6)?,
+        reason: row.get(7)?,
+    })
 }
 
 /// Reads `kind, class, status, message, attempt, at`.

@@ -1,21 +1,21 @@
-//! The changes that a transaction is made of, as statements.
+//! The changes that a transaction is made of.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Statement};
+use rusqlite::{Connection, ErrorCode};
 use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent, next};
 use sluis_model::lane::Lane;
 
+use super::DeliveryId;
 use super::claims::ClaimTables;
 use super::inbox::{Accept, Move, Work};
 use super::kv::KvTables;
 use super::line::Lines;
+use super::news::{Published, read_holds};
 use super::operate::OperateTables;
 use super::registry::RegistryTables;
+use super::statements::{Row, Statements};
 use super::tally::{Counted, Tally, TallyStatements};
-use super::{DeliveryId, Shared};
-use crate::backlog::{HoldReason, Room};
 use crate::error::{AcceptError, WorkError};
 
 /// Holds of a sink that are kept, so that the history of its events can tell of them: a breaker may go to and fro for
@@ -50,26 +50,6 @@ impl Reply {
                 false
             }
         };
-    }
-}
-
-/// A delivery's row.
-pub(super) struct Row {
-    pub sink: String,
-    pub tenant: String,
-    /// Ordering key, where the sink keeps order.
-    pub key: Option<String>,
-    /// Its place in the line of its key, while it stands there.
-    pub line: Option<i64>,
-    pub lane: Lane,
-    pub state: DeliveryState,
-    pub attempts: u32,
-    pub steps: i64,
-}
-
-impl Row {
-    pub fn counted(&self) -> Counted<'_> {
-        Counted { sink: &self.sink, tenant: &self.tenant, lane: self.lane }
     }
 }
 
@@ -140,16 +120,16 @@ impl<'c> Changes<'c> {
         self.released.clear();
     }
 
-    /// The transaction was committed. Answers the sinks whose workers have something to do.
-    pub fn publish(&mut self, conn: &Connection, room: &Room) -> Vec<Arc<str>> {
-        let mut woken = self.tally.publish(room);
-        woken.append(&mut self.released);
-        if std::mem::take(&mut self.holds_changed)
-            && let Err(error) = load_holds(conn, room)
-        {
-            tracing::warn!(%error, "the holds were not read back");
+    /// The transaction was committed: what is to be published of it.
+    pub fn news(&mut self, conn: &Connection) -> Published {
+        let mut holds = None;
+        if std::mem::take(&mut self.holds_changed) {
+            match read_holds(conn) {
+                Ok(read) => holds = Some(read),
+                Err(error) => tracing::warn!(%error, "the holds were not read back"),
+            }
         }
-        woken
+        Published { news: self.tally.news(), released: std::mem::take(&mut self.released), holds }
     }
 
     pub fn accept(&mut self, accept: &Accept) -> rusqlite::Result<Result<(), AcceptError>> {
@@ -244,7 +224,7 @@ impl<'c> Changes<'c> {
             self.sql.insert_transition.execute(row)?;
         }
         let of = Counted { sink: &sink.name, tenant: new.tenant, lane };
-        self.tally.delivery(of, None, Some(state));
+        self.tally.delivery(of, None, Some(state), due.map(i64::cast_unsigned));
         Ok(())
     }
 
@@ -307,7 +287,7 @@ impl<'c> Changes<'c> {
 
     /// The deliveries of an event, with their numbers.
     pub(super) fn delivery_rows(&mut self, event: i64) -> rusqlite::Result<Vec<(i64, Row)>> {
-        self.sql.deliveries.query_map((event,), |row| Ok((row.get(8)?, read_row(row)?)))?.collect()
+        self.sql.rows(event)
     }
 
     fn lease(&mut self, id: DeliveryId, at: u64) -> rusqlite::Result<Option<u32>> {
@@ -356,7 +336,7 @@ impl<'c> Changes<'c> {
                 failure.excerpt
             ])?;
         }
-        self.tally.delivery(row.counted(), Some(row.state), Some(state));
+        self.tally.delivery(row.counted(), Some(row.state), Some(state), due.map(i64::cast_unsigned));
         if state.is_final() && state != DeliveryState::Dead {
             self.settle(event)?;
         }
@@ -384,7 +364,7 @@ impl<'c> Changes<'c> {
             return Ok(false);
         }
         for row in &rows {
-            self.tally.delivery(row.counted(), Some(row.state), None);
+            self.tally.delivery(row.counted(), Some(row.state), None, None);
         }
         if rows.iter().any(|row| row.state == DeliveryState::Dead) {
             self.tally.settle(&tenant, bytes);
@@ -401,76 +381,6 @@ impl<'c> Changes<'c> {
     }
 }
 
-/// Leases of a process that is gone go back to their sinks; their attempts stay counted. What was ready stays so where
-/// the clock was set back meanwhile: only what waits for a retry has a time of its own.
-pub(crate) fn recover(conn: &Connection, tally: Tally, shared: &Shared, at: u64) -> rusqlite::Result<Tally> {
-    super::claims::recover(conn)?;
-    conn.execute(
-        "UPDATE deliveries INDEXED BY deliveries_due SET due = ?1 WHERE due > ?1 AND state = 0",
-        (at.cast_signed(),),
-    )?;
-    let mut changes = Changes::prepare(conn, tally)?;
-    let leased: Vec<DeliveryId> = conn
-        .prepare("SELECT event, n FROM deliveries WHERE state = 1")?
-        .query_map((), |row| Ok(DeliveryId { event: row.get(0)?, n: row.get(1)? }))?
-        .collect::<rusqlite::Result<_>>()?;
-    if !leased.is_empty() {
-        changes.begin()?;
-        for id in &leased {
-            let interrupt = Move::by("recovery", *id, Input::Interrupt, at);
-            changes.change(&Move { reason: "interrupted".to_owned(), ..interrupt })?;
-        }
-        changes.write_sums()?;
-        changes.commit()?;
-        changes.publish(conn, &shared.room);
-    }
-    Ok(changes.tally)
-}
-
-/// Reads which sinks are held.
-pub(crate) fn load_holds(conn: &Connection, room: &Room) -> rusqlite::Result<()> {
-    let mut open = conn.prepare("SELECT sink, since, actor, reason FROM holds WHERE until IS NULL")?;
-    let rows = open.query_map((), |row| {
-        let since: i64 = row.get(1)?;
-        Ok((row.get(0)?, HoldReason { since: since.cast_unsigned(), actor: row.get(2)?, reason: row.get(3)? }))
-    })?;
-    let mut holds: HashMap<Arc<str>, Vec<HoldReason>> = HashMap::new();
-    for row in rows {
-        let (sink, hold) = row?;
-        holds.entry(sink).or_default().push(hold);
-    }
-    *room.holds() = holds;
-    Ok(())
-}
-
-/// Reads a state from its number.
-pub(crate) fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<DeliveryState> {
-    let number: u32 = row.get(column)?;
-    let known = DeliveryState::ALL.get(number as usize).copied();
-    known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
-}
-
-/// Reads a lane from its number.
-pub(crate) fn lane_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Lane> {
-    let number: u32 = row.get(column)?;
-    let known = Lane::ALL.get(number as usize).copied();
-    known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
-}
-
-/// Reads `sink, tenant, key, line, lane, state, attempts, steps`.
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
-        sink: row.get(0)?,
-        tenant: row.get(1)?,
-        key: row.get(2)?,
-        line: row.get(3)?,
-        lane: lane_at(row, 4)?,
-        state: state_at(row, 5)?,
-        attempts: row.get(6)?,
-        steps: row.get(7)?,
-    })
-}
-
 /// What a delivery begins with.
 pub(super) struct NewDelivery<'a> {
     pub tenant: &'a str,
@@ -481,85 +391,4 @@ pub(super) struct NewDelivery<'a> {
     pub lane: Lane,
     /// Milliseconds since the epoch.
     pub at: u64,
-}
-
-/// Prepared once, for the life of the writer.
-struct Statements<'c> {
-    begin: Statement<'c>,
-    commit: Statement<'c>,
-    rollback: Statement<'c>,
-    insert_event: Statement<'c>,
-    insert_delivery: Statement<'c>,
-    select_delivery: Statement<'c>,
-    update_delivery: Statement<'c>,
-    insert_transition: Statement<'c>,
-    upsert_failure: Statement<'c>,
-    unsettled: Statement<'c>,
-    select_head: Statement<'c>,
-    deliveries: Statement<'c>,
-    purge: [Statement<'c>; 4],
-    shrink: Statement<'c>,
-    hold: Statement<'c>,
-    forget_holds: Statement<'c>,
-    release: Statement<'c>,
-}
-
-impl<'c> Statements<'c> {
-    fn prepare(conn: &'c Connection) -> rusqlite::Result<Statements<'c>> {
-        let sql = |text: &str| conn.prepare(text);
-        Ok(Statements {
-            begin: sql("BEGIN IMMEDIATE")?,
-            commit: sql("COMMIT")?,
-            rollback: sql("ROLLBACK")?,
-            insert_event: sql("INSERT INTO events (seq, id, tenant, route, type, key, content_type, correlation_id,
-                traceparent, accepted_at, bytes, digest, body, lane, causation, attributes)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
-            insert_delivery: sql(
-                "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
-                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10)",
-            )?,
-            select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
-                WHERE event = ?1 AND n = ?2")?,
-            update_delivery: sql("UPDATE deliveries SET state = ?3, due = ?4, attempts = ?5, steps = ?6,
-                changed_at = ?7, line = ?8 WHERE event = ?1 AND n = ?2")?,
-            insert_transition: sql("INSERT INTO transitions (event, n, step, at, state, actor, reason, took)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
-            upsert_failure: sql(
-                "INSERT OR REPLACE INTO failures (event, n, at, attempt, class, kind, status, message,
-                excerpt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?,
-            unsettled: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state NOT IN (5, 7, 8, 9)")?,
-            select_head: sql("SELECT tenant, bytes FROM events WHERE seq = ?1")?,
-            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, n FROM deliveries
-                WHERE event = ?1 ORDER BY n")?,
-            purge: [
-                sql("DELETE FROM transitions WHERE event = ?1")?,
-                sql("DELETE FROM failures WHERE event = ?1")?,
-                sql("DELETE FROM deliveries WHERE event = ?1")?,
-                sql("DELETE FROM events WHERE seq = ?1")?,
-            ],
-            // Few pages, as accepts wait behind it.
-            shrink: sql("PRAGMA incremental_vacuum(128)")?,
-            hold: sql("INSERT INTO holds (sink, since, actor, reason) SELECT ?1, ?2, ?3, ?4
-                WHERE NOT EXISTS (SELECT 1 FROM holds WHERE sink = ?1 AND actor = ?3 AND until IS NULL)
-                ON CONFLICT (sink, actor, since) DO UPDATE SET until = NULL")?,
-            forget_holds: sql("DELETE FROM holds WHERE sink = ?1 AND until IS NOT NULL AND since <
-                (SELECT since FROM holds WHERE sink = ?1 ORDER BY since DESC LIMIT 1 OFFSET ?2)")?,
-            release: sql("UPDATE holds SET until = ?2 WHERE sink = ?1 AND actor = ?3 AND until IS NULL")?,
-        })
-    }
-
-    fn row(&mut self, id: DeliveryId) -> rusqlite::Result<Option<Row>> {
-        self.select_delivery.query_row((id.event, id.n), read_row).optional()
-    }
-
-    /// Tenant and bytes of an event.
-    fn head(&mut self, event: i64) -> rusqlite::Result<Option<(String, u64)>> {
-        self.select_head
-            .query_row((event,), |row| {
-                let bytes: i64 = row.get(1)?;
-                Ok((row.get(0)?, bytes.cast_unsigned()))
-            })
-            .optional()
-    }
 }

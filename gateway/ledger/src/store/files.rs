@@ -51,6 +51,15 @@ impl Home {
         self.dir.join("ledger.db")
     }
 
+    /// The database's write-ahead log, to synchronise it. It is there once the database was read, and stays the same file
+    /// until the last connection closes.
+    pub fn open_log(&self) -> Result<File, OpenError> {
+        let mut path = self.database().into_os_string();
+        path.push("-wal");
+        let path = PathBuf::from(path);
+        OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))
+    }
+
     fn reserve(&self) -> PathBuf {
         self.dir.join("reserve")
     }

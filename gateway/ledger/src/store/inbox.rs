@@ -226,6 +226,47 @@ pub(crate) struct Batch {
     pub works: Vec<Work>,
 }
 
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.wishes.is_empty() && self.works.is_empty()
+    }
+
+    /// Adds what came later.
+    pub fn append(&mut self, later: Batch) {
+        self.wishes.accepts.extend(later.wishes.accepts);
+        self.wishes.edits.extend(later.wishes.edits);
+        self.works.extend(later.works);
+    }
+}
+
+/// What one transaction may still take.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    accepts: usize,
+    edits: usize,
+    /// None while nothing was taken: the first event may be as large as it likes.
+    bytes: Option<u64>,
+}
+
+impl Allowance {
+    /// Of a transaction that begins.
+    pub fn new(max_accepts: usize) -> Allowance {
+        Allowance { accepts: max_accepts, edits: BATCH_EDITS, bytes: None }
+    }
+
+    fn takes(&mut self, bytes: u64) -> bool {
+        let Some(left) = self.bytes.map_or(Some(BATCH_BYTES.saturating_sub(bytes)), |left| left.checked_sub(bytes))
+        else {
+            return false;
+        };
+        if self.accepts == 0 {
+            return false;
+        }
+        (self.accepts, self.bytes) = (self.accepts - 1, Some(left));
+        true
+    }
+}
+
 /// What may be refused where there is no room: nobody was promised anything yet.
 #[derive(Default)]
 pub(crate) struct Wishes {
@@ -294,13 +335,25 @@ struct State {
     edits: VecDeque<Edit>,
     works: VecDeque<Work>,
     phase: Phase,
-    /// The writer sleeps until this many wait; none where it is awake.
+    /// The writer sleeps until this many wait; none where it is awake, or waits for something else.
     wake_at: Option<usize>,
+    /// A transaction is on its way to stable storage.
+    settling: bool,
 }
 
 impl State {
     fn waiting(&self) -> usize {
         self.accepts.len() + self.edits.len() + self.works.len()
+    }
+
+    fn drain(&mut self, allowance: &mut Allowance) -> Batch {
+        let edits = self.edits.len().min(allowance.edits);
+        allowance.edits -= edits;
+        let mut wishes = Wishes { accepts: Vec::new(), edits: self.edits.drain(..edits).collect() };
+        while let Some(accept) = self.accepts.pop_front_if(|accept| allowance.takes(accept.bytes)) {
+            wishes.accepts.push(accept);
+        }
+        Batch { wishes, works: self.works.drain(..).collect() }
     }
 }
 
@@ -318,7 +371,7 @@ impl Inbox {
     /// Room for `capacity` accepts, and as many edits.
     pub fn new(capacity: usize) -> Inbox {
         let (accepts, edits, works) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        let state = State { accepts, edits, works, phase: Phase::Open, wake_at: None };
+        let state = State { accepts, edits, works, phase: Phase::Open, wake_at: None, settling: false };
         let (phase, accepts) = (AtomicU8::new(Phase::Open as u8), AtomicUsize::new(0));
         Inbox { capacity, state: Mutex::new(state), filled: Condvar::new(), phase, accepts }
     }
@@ -390,7 +443,11 @@ impl Inbox {
     }
 
     /// What the next transaction takes; waits for the first of it, and then for `gather`. None when closed and empty.
-    pub fn take(&self, max_accepts: usize, gather: Gather) -> Option<Batch> {
+    ///
+    /// Where nothing is on its way to stable storage, a crowd is parted: one half is written while the other is on its
+    /// way, and they go on taking turns. Otherwise there may be more for the transaction by and by
+    /// ([`Inbox::take_more`]): its allowance is left.
+    pub fn take(&self, max_accepts: usize, gather: Gather) -> Option<(Batch, Option<Allowance>)> {
         let mut state = self.lock();
         while state.waiting() == 0 {
             if state.phase != Phase::Open {
@@ -399,23 +456,67 @@ impl Inbox {
             state.wake_at = Some(1);
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.waiting() < gather.enough && state.phase == Phase::Open {
+        if state.waiting() < gather.enough && state.phase == Phase::Open && !state.settling {
             state.wake_at = Some(gather.enough);
             state = self.filled.wait_timeout(state, gather.at_most).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.wake_at = None;
-        let edits = state.edits.len().min(BATCH_EDITS);
-        let edits = state.edits.drain(..edits).collect();
-        let mut wishes = Wishes { accepts: Vec::new(), edits };
-        let mut bytes = 0;
-        while wishes.accepts.len() < max_accepts
-            && let Some(accept) = state.accepts.pop_front_if(|a| bytes == 0 || bytes + a.bytes <= BATCH_BYTES)
-        {
-            bytes += accept.bytes;
-            wishes.accepts.push(accept);
+        let beside = state.settling;
+        let crowd = state.accepts.len();
+        let share = if beside || crowd < 2 * Gather::CROWD { max_accepts } else { max_accepts.min(crowd.div_ceil(2)) };
+        let mut allowance = Allowance::new(share);
+        let batch = self.drain(state, &mut allowance);
+        Some((batch, beside.then_some(allowance)))
+    }
+
+    /// What else the running transaction takes while the one before it is on its way to stable storage: a crowd, or what
+    /// has come when that has arrived. Then, and where the transaction is full, it is the last: true.
+    pub fn take_more(&self, allowance: &mut Allowance) -> (Batch, bool) {
+        let mut state = self.lock();
+        while state.settling {
+            if state.waiting() >= Gather::CROWD && allowance.accepts > 0 {
+                let batch = self.drain(state, allowance);
+                if !batch.is_empty() {
+                    return (batch, false);
+                }
+                // The next event is too large to come along.
+                allowance.accepts = 0;
+                state = self.lock();
+                continue;
+            }
+            state.wake_at = (allowance.accepts > 0).then_some(Gather::CROWD);
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        (self.drain(state, allowance), true)
+    }
+
+    fn drain(&self, mut state: MutexGuard<'_, State>, allowance: &mut Allowance) -> Batch {
+        state.wake_at = None;
+        let batch = state.drain(allowance);
         self.accepts.store(state.accepts.len(), Ordering::Relaxed);
-        Some(Batch { wishes, works: state.works.drain(..).collect() })
+        batch
+    }
+
+    /// A transaction is about to be settled by another thread, unless nothing waits: then false, and the writer may as
+    /// well do it by itself.
+    pub fn settle_beside(&self) -> bool {
+        let mut state = self.lock();
+        state.settling = state.waiting() > 0;
+        state.settling
+    }
+
+    /// It is settled, or will never be.
+    pub fn settled(&self) {
+        self.lock().settling = false;
+        self.filled.notify_one();
+    }
+
+    /// Waits for that.
+    pub fn wait_settled(&self) {
+        let mut state = self.lock();
+        state.wake_at = None;
+        while state.settling {
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Takes no more accepts; the writer ends when all is written.

@@ -10,8 +10,9 @@ use sluis_model::event::{DeliveryState, EventSink, Input};
 use sluis_model::lane::Lane;
 
 use super::DeliveryId;
-use super::changes::{Changes, NewDelivery, Row, lane_at, state_at};
+use super::changes::{Changes, NewDelivery};
 use super::inbox::Move;
+use super::statements::{Row, lane_at, state_at};
 use super::tally::Counted;
 
 /// Who moves what stands in a line.
@@ -22,6 +23,7 @@ struct Standing {
     id: DeliveryId,
     state: DeliveryState,
     lane: Lane,
+    due: Option<u64>,
 }
 
 /// The statements about lines.
@@ -37,7 +39,7 @@ impl<'c> Lines<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<Lines<'c>> {
         let standing = |rest: &str| {
             conn.prepare(&format!(
-                "SELECT event, n, state, lane FROM deliveries
+                "SELECT event, n, state, lane, due FROM deliveries
                  WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND line IS NOT NULL {rest}"
             ))
         };
@@ -52,7 +54,8 @@ impl<'c> Lines<'c> {
 
     fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
         let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)? })
+        let due = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
+        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)?, due })
     }
 }
 
@@ -103,9 +106,9 @@ impl Changes<'_> {
             .collect::<rusqlite::Result<_>>()?;
         for one in slower {
             self.lines.lane.execute((one.id.event, one.id.n, new.lane as u8))?;
-            if one.state.is_waiting() {
+            if let Some(due) = one.due {
                 let of = Counted { sink: &sink.name, tenant: new.tenant, lane: one.lane };
-                self.tally.lane(of, new.lane);
+                self.tally.lane(of, new.lane, due);
             }
         }
         Ok(())

@@ -9,11 +9,15 @@ mod files;
 mod inbox;
 mod kv;
 mod line;
+mod news;
 mod operate;
 mod reader;
+mod recover;
 mod registry;
 pub(crate) mod repair;
 mod schema;
+mod stable;
+mod statements;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,7 +25,7 @@ pub(crate) mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +35,7 @@ use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
+use sluis_model::schedule::Pick;
 use sluis_model::shedding::{Disk, Shedding};
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
@@ -38,7 +43,7 @@ use uuid::Uuid;
 pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use inbox::{FailureRow, Move};
 pub(crate) use operate::OperateEdit;
-pub(crate) use reader::{Due, Pages, Picked, Purgeable};
+pub(crate) use reader::{Due, Look, Pages, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::{Reservation, Room};
@@ -101,7 +106,9 @@ pub(crate) struct Shared {
     bells: DashMap<Arc<str>, Arc<Notify>>,
     /// Rung for sinks that have none.
     pub dispatch: Notify,
-    /// Counts commits, for those who wait until something changes.
+    /// Number of the last transaction that was written, or is about to be.
+    pub written: AtomicU64,
+    /// Number of the last one that is on stable storage: changes whenever something may have changed for those who look.
     pub commits: watch::Sender<u64>,
     pub observer: Arc<dyn Observer>,
     /// The last accept met a full disk.
@@ -109,6 +116,22 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// All that was written up to this number is on stable storage.
+    pub fn settled(&self, number: u64) {
+        self.commits.send_replace(number);
+    }
+
+    /// Waits until all that was written by now is on stable storage; false where storage failed meanwhile.
+    pub async fn wait_settled(&self) -> bool {
+        let written = self.written.load(Ordering::Acquire);
+        if *self.commits.borrow() >= written {
+            return true;
+        }
+        let is_over = |settled: &u64| *settled >= written || self.inbox.is_poisoned();
+        // The sender lives as long as we do.
+        self.commits.subscribe().wait_for(is_over).await.is_ok_and(|settled| *settled >= written)
+    }
+
     /// The bell of a sink's worker.
     pub fn bell(&self, sink: &Arc<str>) -> Arc<Notify> {
         Arc::clone(&self.bells.entry(Arc::clone(sink)).or_default())
@@ -152,24 +175,28 @@ impl Store {
         configure(&conn, &settings).map_err(failed)?;
         schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
         let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
+        let now = settings.clock.now();
+        recover::make_ready_due(&conn, now).map_err(failed)?;
         let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
-        changes::load_holds(&conn, &room).map_err(failed)?;
+        *room.holds() = news::read_holds(&conn).map_err(failed)?;
         let shared = Arc::new(Shared {
             room,
             inbox: Inbox::new(settings.queue),
             bells: DashMap::new(),
             dispatch: Notify::new(),
+            written: AtomicU64::new(0),
             commits: watch::Sender::new(0),
             observer: Arc::clone(&settings.observer),
             disk_full: AtomicBool::new(false),
         });
-        let tally = changes::recover(&conn, tally, &shared, settings.clock.now()).map_err(failed)?;
-        let readers = Readers::start(&path, &settings.tuning).map_err(failed)?;
+        let tally = recover::recover(&conn, tally, &shared, now).map_err(failed)?;
+        let readers = Readers::start(&path, &settings.tuning, &shared).map_err(failed)?;
+        let log = home.open_log()?;
         let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
         let writer = thread
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run(conn, home, &shared, tally, &settings)
+                move || writer::run(conn, home, log, &shared, tally, &settings)
             })
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { shared, dir, readers, writer: Mutex::new(Some(writer)) })
@@ -223,9 +250,10 @@ impl Store {
     }
 
     /// Deliveries of a sink that are due, of the tenants that were picked: about `max_bytes` of bodies.
-    pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Picked>, max_bytes: usize) -> Result<Due, ReadError> {
+    pub async fn due(&self, sink: &Arc<str>, now: u64, picks: Vec<Pick>, max_bytes: usize) -> Result<Due, ReadError> {
         let sink = Arc::clone(sink);
-        self.readers.ask(move |statements| statements.due(&sink, now, &picks, max_bytes)).await
+        // Without waiting: nothing is sent before its lease is on stable storage, and all that was written before.
+        self.readers.ask_now(move |statements| statements.due(&sink, now, &picks, max_bytes)).await
     }
 
     pub async fn pages(&self) -> Result<Pages, ReadError> {
@@ -484,7 +512,8 @@ fn configure(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
         "wal" => Ok(()),
         _ => Err(rusqlite::Error::InvalidQuery),
     })?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    // The log is synchronised by us, before anyone hears of what is in it; by the database, before it is moved.
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
     // Checkpoints are the writer's own, as the built-in ones keep their errors to themselves.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A mapped file turns an I/O error into SIGBUS.

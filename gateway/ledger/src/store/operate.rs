@@ -5,8 +5,9 @@ use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent};
 use uuid::Uuid;
 
 use super::DeliveryId;
-use super::changes::{Changes, NewDelivery, Row};
+use super::changes::{Changes, NewDelivery};
 use super::inbox::Move;
+use super::statements::{Row, lane_at};
 use crate::backlog::OPERATOR;
 use crate::error::OperateError;
 use crate::operate::{Operated, Operation, Subject};
@@ -102,7 +103,7 @@ impl Changes<'_> {
     ) -> rusqlite::Result<Result<Operated, OperateError>> {
         let found = self.operating.event.query_row((id.as_bytes(),), |row| {
             let key: Option<String> = row.get(3)?;
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, super::changes::lane_at(row, 2)?, key))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, lane_at(row, 2)?, key))
         });
         let Some((event, owner, lane, key)) = found.optional()? else { return Ok(Err(OperateError::NotFound)) };
         if tenant.is_some_and(|tenant| tenant != owner) {

@@ -12,15 +12,16 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::lane::Lane;
+use sluis_model::schedule::Pick;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::browse::BrowseQueries;
-use super::changes::state_at;
 use super::claims::ClaimQueries;
 use super::kv::KvQueries;
 use super::registry::RegistryQueries;
-use super::{DeliveryId, Digested, Tuning, attributes, digest};
+use super::statements::state_at;
+use super::{DeliveryId, Digested, Shared, Tuning, attributes, digest};
 use crate::error::ReadError;
 use crate::sink::Delivery;
 use crate::status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
@@ -33,12 +34,13 @@ type Question = Box<dyn for<'c> FnOnce(&mut Reader<'c>) + Send>;
 
 /// The threads; they end when this is closed or dropped.
 pub(crate) struct Readers {
+    shared: Arc<Shared>,
     questions: Mutex<Option<SyncSender<Question>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Readers {
-    pub fn start(path: &Path, tuning: &Tuning) -> rusqlite::Result<Readers> {
+    pub fn start(path: &Path, tuning: &Tuning, shared: &Arc<Shared>) -> rusqlite::Result<Readers> {
         let (questions, inbox) = sync_channel::<Question>(QUEUE);
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::new();
@@ -59,7 +61,8 @@ impl Readers {
                 Err(error) => tracing::error!(%error, "a reader thread could not be started"),
             }
         }
-        Ok(Readers { questions: Mutex::new(Some(questions)), threads: Mutex::new(threads) })
+        let shared = Arc::clone(shared);
+        Ok(Readers { shared, questions: Mutex::new(Some(questions)), threads: Mutex::new(threads) })
     }
 
     /// Answers what waits, and ends.
@@ -71,7 +74,17 @@ impl Readers {
         }
     }
 
+    /// The answer is given once all that it may rest on is on stable storage: nobody acts on what may still be lost.
     pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl for<'c> FnOnce(&mut Reader<'c>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let answer = self.ask_now(question).await?;
+        if self.shared.wait_settled().await { Ok(answer) } else { Err(ReadError::Storage) }
+    }
+
+    /// The answer may rest on what is written and not yet on stable storage.
+    pub async fn ask_now<T: Send + 'static>(
         &self,
         question: impl for<'c> FnOnce(&mut Reader<'c>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
@@ -111,7 +124,15 @@ fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
 }
 
 /// How many deliveries of a tenant's in a lane are wanted.
-pub(crate) type Picked = (Lane, Arc<str>, usize);
+
+/// What a look at a tenant's deliveries says of those that it did not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// None of them is due before.
+    Full(u64),
+    /// Fewer were due than picked; the next one will be then, none where nothing waits.
+    Short(Option<u64>),
+}
 
 /// Deliveries that are due.
 #[derive(Debug, Default)]
@@ -121,8 +142,8 @@ pub(crate) struct Due {
     pub deliveries: Vec<(DeliveryId, Delivery)>,
     /// Deliveries whose stored bytes do not match their digest any more.
     pub damaged: Vec<(DeliveryId, Delivery)>,
-    /// Of whom fewer were due than picked, and when the next one will be; none where nothing waits.
-    pub short: Vec<(Lane, Arc<str>, Option<u64>)>,
+    /// What is known of those who were picked.
+    pub looks: Vec<(Lane, Arc<str>, Look)>,
 }
 
 /// Which events may go. Times are milliseconds since the epoch.
@@ -197,11 +218,13 @@ impl<'c> Reader<'c> {
             holds: sql("SELECT since, until, actor, reason FROM holds
                 WHERE sink = ?1 AND (until IS NULL OR until > ?2) ORDER BY since")?,
             due: sql("SELECT d.event, d.n, d.attempts, d.since, e.id, e.route, e.type, e.key, e.content_type,
-                e.correlation_id, e.traceparent, e.accepted_at, e.digest, e.causation, e.attributes, e.body
-                FROM deliveries d JOIN events e ON e.seq = d.event
-                WHERE d.sink = ?1 AND d.lane = ?2 AND d.tenant = ?3 AND d.due <= ?4 ORDER BY d.due LIMIT ?5")?,
-            next_due: sql("SELECT min(due) FROM deliveries
-                WHERE sink = ?1 AND lane = ?2 AND tenant = ?3 AND due > ?4")?,
+                e.correlation_id, e.traceparent, e.accepted_at, e.digest, e.causation, e.attributes, e.body, d.due
+                FROM deliveries d INDEXED BY deliveries_due JOIN events e ON e.seq = d.event
+                WHERE d.sink = ?1 AND d.lane = ?2 AND d.part = coalesce(unicode(substr(?3, -1)), 0) & 7
+                AND d.tenant = ?3 AND d.due BETWEEN ?4 AND ?5 ORDER BY d.due, d.event, d.n LIMIT ?6")?,
+            next_due: sql("SELECT due FROM deliveries INDEXED BY deliveries_due
+                WHERE sink = ?1 AND lane = ?2 AND part = coalesce(unicode(substr(?3, -1)), 0) & 7
+                AND tenant = ?3 AND due > ?4 ORDER BY due LIMIT 1")?,
             old: sql("SELECT seq, accepted_at, bytes FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?,
             ends: sql("SELECT state, changed_at FROM deliveries WHERE event = ?1")?,
             last: sql("SELECT coalesce(max(event), 0) FROM deliveries")?,
@@ -303,36 +326,37 @@ impl<'c> Reader<'c> {
     }
 
     /// What is due of the tenants that were picked, about `max_bytes` of bodies.
-    pub fn due(&mut self, sink: &Arc<str>, now: u64, picks: &[Picked], max_bytes: usize) -> rusqlite::Result<Due> {
+    pub fn due(&mut self, sink: &Arc<str>, now: u64, picks: &[Pick], max_bytes: usize) -> rusqlite::Result<Due> {
         let _snapshot = self.snapshot()?;
         let mut due = Due::default();
         let mut bytes = 0;
-        for (lane, tenant, slots) in picks {
-            let mut found = 0;
-            let mut rows = self.due.query((
-                sink,
-                *lane as u8,
-                tenant,
-                now.cast_signed(),
-                i64::try_from(*slots).unwrap_or(i64::MAX),
-            ))?;
-            while let Some(row) = rows.next()? {
+        let signed = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+        for Pick { lane, tenant, slots, from } in picks {
+            let (mut found, mut last) = (0, *from);
+            let limit = i64::try_from(*slots).unwrap_or(i64::MAX);
+            let mut rows = self.due.query((sink, *lane as u8, tenant, signed(*from), signed(now), limit))?;
+            while bytes < max_bytes
+                && let Some(row) = rows.next()?
+            {
                 let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
                 let delivery = due_row(row, sink, *lane, tenant)?;
                 (found, bytes) = (found + 1, bytes + delivery.body.len());
+                last = row.get::<_, i64>(16)?.cast_unsigned();
                 let stored: [u8; 32] = row.get(12)?;
                 let list = if stored == delivery_digest(&delivery) { &mut due.deliveries } else { &mut due.damaged };
                 list.push((id, delivery));
-                if bytes >= max_bytes {
-                    return Ok(due);
-                }
             }
             drop(rows);
-            if found < *slots {
-                let of = (sink, *lane as u8, tenant, now.cast_signed());
-                let next: Option<i64> = self.next_due.query_row(of, |row| row.get(0))?;
-                due.short.push((*lane, Arc::clone(tenant), next.map(i64::cast_unsigned)));
-            }
+            let short = found < *slots && bytes < max_bytes;
+            let look = match short {
+                false => Look::Full(last),
+                true => {
+                    let of = (sink, *lane as u8, tenant, signed(now));
+                    let next: Option<i64> = self.next_due.query_row(of, |row| row.get(0)).optional()?;
+                    Look::Short(next.map(i64::cast_unsigned))
+                }
+            };
+            due.looks.push((*lane, Arc::clone(tenant), look));
         }
         Ok(due)
     }

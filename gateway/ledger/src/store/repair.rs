@@ -7,9 +7,10 @@ use sluis_model::event::{DeliveryState, Input};
 use sluis_model::shedding::Shedding;
 
 use super::backup::{Partial, log_of};
-use super::changes::{Changes, state_at};
+use super::changes::Changes;
 use super::files::{Home, io};
 use super::inbox::Move;
+use super::statements::state_at;
 use super::tally::Tally;
 use super::verify::{LINES, RECOUNT, RECOUNT_KV, entry_bytes};
 use super::{DeliveryId, Tuning, connect, open_error};

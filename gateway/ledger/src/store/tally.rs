@@ -1,5 +1,5 @@
 //! The sums of the backlog, as the writer keeps them: differences gather during a transaction, go into it before its
-//! commit, and into the shared numbers after it.
+//! commit, and into the shared numbers once it is on stable storage.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, Statement};
 use sluis_model::event::DeliveryState;
 use sluis_model::lane::Lane;
 
-use super::changes::lane_at;
+use super::statements::lane_at;
 use crate::backlog::{Counts, Room};
 
 #[derive(Debug)]
@@ -30,8 +30,29 @@ struct SinkSum {
     /// Differences of the running transaction.
     more: Counts,
     /// Those that began and ceased to wait for a worker, by lane and position of their tenant.
-    waiting: HashMap<(Lane, usize), (i64, i64)>,
+    waiting: HashMap<(Lane, usize), Waits>,
     changed: bool,
+}
+
+#[derive(Debug)]
+struct Waits {
+    came: u64,
+    went: u64,
+    /// The earliest due time of those that came.
+    due: u64,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Waits { came: 0, went: 0, due: u64::MAX }
+    }
+}
+
+impl Waits {
+    fn come(&mut self, due: u64) {
+        self.came += 1;
+        self.due = self.due.min(due);
+    }
 }
 
 /// A delivery as the sums need to know it.
@@ -40,6 +61,48 @@ pub(crate) struct Counted<'a> {
     pub sink: &'a str,
     pub tenant: &'a str,
     pub lane: Lane,
+}
+
+/// What a committed transaction means to the shared numbers.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Bytes that no longer count against a tenant.
+    settled: Vec<(Arc<str>, u64)>,
+    events: i64,
+    sinks: Vec<SinkNews>,
+    stored: i64,
+}
+
+#[derive(Debug)]
+struct SinkNews {
+    name: Arc<str>,
+    counts: Counts,
+    waits: Vec<(Lane, Arc<str>, Waits)>,
+}
+
+impl News {
+    /// The transaction is on stable storage: publishes it. Answers the sinks that have more to do.
+    pub fn publish(self, room: &Room) -> Vec<Arc<str>> {
+        for (tenant, bytes) in self.settled {
+            room.release(&tenant, bytes);
+        }
+        room.add_events(self.events);
+        let mut woken = Vec::new();
+        for SinkNews { name, counts, waits } in self.sinks {
+            room.depths().insert(Arc::clone(&name), counts);
+            if waits.iter().any(|(.., waits)| waits.came > 0) {
+                woken.push(Arc::clone(&name));
+            }
+            let mut schedule = room.schedule(&name);
+            for (lane, tenant, waits) in waits {
+                // One after the other: that something came is news, also where as much went.
+                schedule.came(lane, &tenant, waits.came, waits.due);
+                schedule.went(lane, &tenant, waits.went);
+            }
+        }
+        room.set_stored(self.stored);
+        woken
+    }
 }
 
 /// See the module.
@@ -76,16 +139,7 @@ impl Tally {
                 *count = deliveries;
             }
         }
-        // The index of what is due holds no more than this asks for.
-        let mut waiting = conn.prepare(
-            "SELECT sink, lane, tenant, count(*) FROM deliveries INDEXED BY deliveries_due
-             WHERE due IS NOT NULL GROUP BY sink, lane, tenant",
-        )?;
-        let mut rows = waiting.query(())?;
-        while let Some(row) = rows.next()? {
-            let (sink, tenant): (Arc<str>, Arc<str>) = (row.get(0)?, row.get(2)?);
-            room.schedule(&sink).add(lane_at(row, 1)?, &tenant, row.get(3)?);
-        }
+        load_schedules(conn, room)?;
         tally.stored = conn.query_row("SELECT bytes FROM stored", (), |row| row.get(0))?;
         room.set_stored(tally.stored);
         let mut depths = room.depths();
@@ -159,31 +213,38 @@ impl Tally {
         self.more_stored += bytes;
     }
 
-    /// A delivery leaves one state (none: it is new) for another (none: it is purged).
-    pub fn delivery(&mut self, of: Counted<'_>, from: Option<DeliveryState>, to: Option<DeliveryState>) {
+    /// A delivery leaves one state (none: it is new) for another (none: it is purged). `due` is there where it waits for a
+    /// worker then.
+    pub fn delivery(
+        &mut self,
+        of: Counted<'_>,
+        from: Option<DeliveryState>,
+        to: Option<DeliveryState>,
+        due: Option<u64>,
+    ) {
         let (at, tenant) = (self.sink(of.sink), self.tenant(of.tenant));
         let sum = &mut self.sinks[at];
-        let waits = |state: Option<DeliveryState>| state.is_some_and(DeliveryState::is_waiting);
         if let Some(from) = from {
             sum.more[from as usize] -= 1;
         }
         if let Some(to) = to {
             sum.more[to as usize] += 1;
         }
-        if waits(from) || waits(to) {
-            let (came, went) = sum.waiting.entry((of.lane, tenant)).or_default();
-            *came += i64::from(waits(to));
-            *went += i64::from(waits(from));
+        let waited = from.is_some_and(DeliveryState::is_waiting);
+        if waited || due.is_some() {
+            let waits = sum.waiting.entry((of.lane, tenant)).or_default();
+            waits.went += u64::from(waited);
+            due.into_iter().for_each(|due| waits.come(due));
         }
         self.touch(at);
     }
 
-    /// A delivery that waits for a worker goes on in another lane.
-    pub fn lane(&mut self, of: Counted<'_>, to: Lane) {
+    /// A delivery that waits for a worker until `due` goes on in another lane.
+    pub fn lane(&mut self, of: Counted<'_>, to: Lane, due: u64) {
         let (at, tenant) = (self.sink(of.sink), self.tenant(of.tenant));
         let waiting = &mut self.sinks[at].waiting;
-        waiting.entry((of.lane, tenant)).or_default().1 += 1;
-        waiting.entry((to, tenant)).or_default().0 += 1;
+        waiting.entry((of.lane, tenant)).or_default().went += 1;
+        waiting.entry((to, tenant)).or_default().come(due);
         self.touch(at);
     }
 
@@ -211,37 +272,30 @@ impl Tally {
         Ok(())
     }
 
-    /// The transaction is committed: publishes the differences. Answers the sinks that have more to do.
-    pub fn publish(&mut self, room: &Room) -> Vec<Arc<str>> {
+    /// The transaction is committed: what the shared numbers are to hear of it.
+    pub fn news(&mut self) -> News {
+        let mut news = News::default();
         for at in self.changed_tenants.drain(..) {
             let sum = &mut self.tenants[at];
-            room.release(&sum.name, std::mem::take(&mut sum.settled_bytes));
-            room.add_events(sum.more_events);
+            news.settled.push((Arc::clone(&sum.name), std::mem::take(&mut sum.settled_bytes)));
+            news.events += sum.more_events;
             sum.events += std::mem::take(&mut sum.more_events);
             sum.bytes += std::mem::take(&mut sum.more_bytes);
             sum.changed = false;
         }
-        let mut woken = Vec::new();
         for at in self.changed_sinks.drain(..) {
             let sum = &mut self.sinks[at];
             for (count, more) in sum.counts.iter_mut().zip(&mut sum.more) {
                 *count += std::mem::take(more);
             }
             sum.changed = false;
-            room.depths().insert(Arc::clone(&sum.name), sum.counts);
-            if sum.waiting.values().any(|(came, _)| *came > 0) {
-                woken.push(Arc::clone(&sum.name));
-            }
-            let mut schedule = room.schedule(&sum.name);
-            for ((lane, tenant), (came, went)) in sum.waiting.drain() {
-                // One after the other: that something came is news, also where as much went.
-                schedule.add(lane, &self.tenants[tenant].name, came);
-                schedule.add(lane, &self.tenants[tenant].name, -went);
-            }
+            let waits = sum.waiting.drain();
+            let waits = waits.map(|((lane, tenant), waits)| (lane, Arc::clone(&self.tenants[tenant].name), waits));
+            news.sinks.push(SinkNews { name: Arc::clone(&sum.name), counts: sum.counts, waits: waits.collect() });
         }
         self.stored += std::mem::take(&mut self.more_stored);
-        room.set_stored(self.stored);
-        woken
+        news.stored = self.stored;
+        news
     }
 
     /// The transaction was rolled back.
@@ -257,6 +311,42 @@ impl Tally {
         }
         self.more_stored = 0;
     }
+}
+
+/// Counts what waits for a worker, by sink, lane and tenant: the index of what is due holds no more than this asks for,
+/// and has the earliest of each tenant first.
+fn load_schedules(conn: &Connection, room: &Room) -> rusqlite::Result<()> {
+    let mut waiting: HashMap<(Arc<str>, Lane), HashMap<Arc<str>, (u64, u64)>> = HashMap::new();
+    let mut statement = conn.prepare(
+        "SELECT sink, lane, tenant, due FROM deliveries INDEXED BY deliveries_due
+         WHERE due IS NOT NULL ORDER BY sink, lane, part, due",
+    )?;
+    let mut rows = statement.query(())?;
+    let mut at: Option<(Arc<str>, Lane)> = None;
+    while let Some(row) = rows.next()? {
+        let (sink, lane) = (row.get_ref(0)?.as_str()?, lane_at(row, 1)?);
+        let of = match at.take() {
+            Some((same, of_lane)) if &*same == sink && of_lane == lane => (same, of_lane),
+            _ => (sink.into(), lane),
+        };
+        let tenants = match waiting.get_mut(&of) {
+            Some(tenants) => tenants,
+            None => waiting.entry(of.clone()).or_default(),
+        };
+        at = Some(of);
+        let tenant = row.get_ref(2)?.as_str()?;
+        match tenants.get_mut(tenant) {
+            Some((count, _)) => *count += 1,
+            None => drop(tenants.insert(tenant.into(), (1, row.get::<_, i64>(3)?.cast_unsigned()))),
+        }
+    }
+    for ((sink, lane), tenants) in waiting {
+        let mut schedule = room.schedule(&sink);
+        for (tenant, (count, due)) in tenants {
+            schedule.came(lane, &tenant, count, due);
+        }
+    }
+    Ok(())
 }
 
 /// The statements that [`Tally::write`] needs.

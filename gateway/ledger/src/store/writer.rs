@@ -1,16 +1,19 @@
-//! The writer: the one thread that changes the database. It takes what waits, makes it one transaction, and answers
-//! everyone once that is on stable storage.
+//! The writer: the one thread that changes the database. It takes what waits and makes it one transaction, which is
+//! settled ([`Stable`]) while the next one is written.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode};
 
-use super::changes::{Changes, Reply};
+use super::changes::Changes;
 use super::files::Home;
-use super::inbox::{Batch, Edit, Gather, Wishes, Work};
+use super::inbox::{Allowance, Batch, Wishes};
+use super::stable::{Answers, Stable, Written};
 use super::tally::Tally;
 use super::{BUSY_WAIT, Settings, Shared};
 use crate::error::{AcceptError, WorkError};
@@ -19,21 +22,32 @@ use crate::error::{AcceptError, WorkError};
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
 
 /// Lives as long as the inbox is open or something waits in it.
-pub(crate) fn run(conn: Connection, home: Home, shared: &Arc<Shared>, tally: Tally, settings: &Settings) {
-    let end = EndGuard { shared };
-    let changes = match Changes::prepare(&conn, tally) {
-        Ok(changes) => changes,
-        Err(error) => return end.poison(&error),
-    };
-    let reserved = home.keep_reserve();
-    let gather = Gather::default();
-    let checkpoint_at = settings.checkpoint_pages;
-    let mut writer = Writer { conn: &conn, home: &home, shared, changes, reserved, gather, checkpoint_at };
-    while let Some(batch) = shared.inbox.take(settings.max_batch, writer.gather) {
-        let written = writer.write(batch).and_then(|()| writer.checkpoint(settings.checkpoint_pages));
-        if let Err(error) = written {
-            return end.poison(&error);
+pub(crate) fn run(conn: Connection, home: Home, log: File, shared: &Arc<Shared>, tally: Tally, settings: &Settings) {
+    let stable = Stable::new(log, Arc::clone(shared));
+    let _end = EndGuard { shared };
+    std::thread::scope(|threads| {
+        let (beside, written) = sync_channel(1);
+        let settling = std::thread::Builder::new().name("ledger-sync".to_owned());
+        let stable = &stable;
+        let spawned = settling.spawn_scoped(threads, move || {
+            let _end = EndGuard { shared };
+            stable.run(&written);
+        });
+        if let Err(error) = spawned {
+            return stable.poison(&error);
         }
+        let changes = match Changes::prepare(&conn, tally) {
+            Ok(changes) => changes,
+            Err(error) => return stable.poison(&error),
+        };
+        let (reserved, checkpoint_at) = (home.keep_reserve(), settings.checkpoint_pages);
+        let mut writer = Writer { conn: &conn, home: &home, shared, stable, beside, changes, reserved, checkpoint_at };
+        if let Err(failure) = writer.run(settings) {
+            stable.poison(&failure);
+        }
+    });
+    if shared.inbox.is_poisoned() {
+        return;
     }
     // Moves everything into the main file; if it cannot, the log keeps it and the next start reads it.
     if let Err(error) = conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE) {
@@ -41,17 +55,9 @@ pub(crate) fn run(conn: Connection, home: Home, shared: &Arc<Shared>, tally: Tal
     }
 }
 
-/// Refuses all that waits and all that comes once the writer is gone, also if it panics.
+/// Refuses all that waits and all that comes once one of the threads is gone, also if it panics.
 struct EndGuard<'a> {
     shared: &'a Shared,
-}
-
-impl EndGuard<'_> {
-    fn poison(self, error: &rusqlite::Error) {
-        tracing::error!(%error, "the ledger's storage failed; nothing is accepted until a restart");
-        self.shared.inbox.end(true);
-        self.shared.observer.poisoned(&error.to_string());
-    }
 }
 
 impl Drop for EndGuard<'_> {
@@ -64,28 +70,23 @@ struct Writer<'c> {
     conn: &'c Connection,
     home: &'c Home,
     shared: &'c Arc<Shared>,
+    stable: &'c Stable,
+    /// Where a transaction is settled while the next one is written.
+    beside: SyncSender<Written>,
     changes: Changes<'c>,
     /// The reserve for a full disk is in place.
     reserved: bool,
-    /// How the next transaction waits for company.
-    gather: Gather,
     /// Length of the log at which it is moved into the main file.
     checkpoint_at: i32,
 }
 
-/// How a transaction ended that did not fail for good.
-enum Ended {
-    /// On stable storage.
-    Committed(Committed),
-    /// Nothing of it remains, and the next may do better.
-    Unwritten(Obstacle),
-}
-
-/// The answers to a batch, in its order.
-struct Committed {
-    accepts: Vec<Result<(), AcceptError>>,
-    works: Vec<Reply>,
-    took: Duration,
+/// What storage does not recover from.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error("the log could not be synchronised: {0}")]
+    Log(#[from] std::io::Error),
 }
 
 /// What may go away by itself.
@@ -107,34 +108,35 @@ impl Obstacle {
 }
 
 impl Writer<'_> {
-    /// One batch. An error is one that storage does not recover from. Where something is in the way, the wishes are
-    /// refused, and the workers' changes are tried once more by themselves, if need be in the space of the reserve.
-    fn write(&mut self, batch: Batch) -> rusqlite::Result<()> {
-        let Batch { mut wishes, mut works } = batch;
-        if !wishes.is_empty() && !self.reserved {
+    fn run(&mut self, settings: &Settings) -> Result<(), Failure> {
+        while let Some((batch, allowance)) = self.shared.inbox.take(settings.max_batch, self.stable.gather()) {
+            self.write(batch, allowance)?;
+            self.checkpoint(settings.checkpoint_pages)?;
+        }
+        self.shared.inbox.wait_settled();
+        Ok(())
+    }
+
+    /// One batch, and what comes while the one before it is settled. An error is one that storage does not recover from.
+    /// Where something is in the way, the wishes are refused, and the workers' changes are tried once more by themselves,
+    /// if need be in the space of the reserve.
+    fn write(&mut self, mut batch: Batch, mut allowance: Option<Allowance>) -> Result<(), Failure> {
+        if !batch.wishes.is_empty() && !self.reserved {
             self.reserved = self.home.keep_reserve();
-            if !self.reserved {
-                self.refuse(std::mem::take(&mut wishes), Obstacle::DiskFull);
-            }
         }
-        if !wishes.is_empty() {
-            match self.transaction(&mut wishes, &works)? {
-                Ended::Committed(committed) => {
-                    self.shared.disk_full.store(false, Ordering::Relaxed);
-                    self.answer(wishes, works, committed);
-                    return Ok(());
-                }
-                Ended::Unwritten(obstacle) => self.refuse(wishes, obstacle),
-            }
+        if !self.reserved {
+            self.refuse(std::mem::take(&mut batch.wishes), Obstacle::DiskFull);
+            allowance = None;
         }
-        while !works.is_empty() {
-            match self.transaction(&mut Wishes::default(), &works)? {
-                Ended::Committed(committed) => {
-                    self.answer(Wishes::default(), std::mem::take(&mut works), committed);
-                }
-                Ended::Unwritten(Obstacle::DiskFull) if self.home.spend_reserve() => self.reserved = false,
-                Ended::Unwritten(_) => works.drain(..).for_each(|work| work.fail(WorkError::Busy)),
+        while !batch.is_empty() {
+            let Some((obstacle, unwritten)) = self.transaction(batch, allowance.take())? else { break };
+            let Batch { wishes, works } = unwritten;
+            match obstacle {
+                _ if !wishes.is_empty() => self.refuse(wishes, obstacle),
+                Obstacle::DiskFull if self.home.spend_reserve() => self.reserved = false,
+                _ => return Ok(works.into_iter().for_each(|work| work.fail(WorkError::Busy))),
             }
+            batch = Batch { works, ..Batch::default() };
         }
         Ok(())
     }
@@ -150,46 +152,96 @@ impl Writer<'_> {
         wishes.refuse(error);
     }
 
-    fn transaction(&mut self, wishes: &mut Wishes, works: &[Work]) -> rusqlite::Result<Ended> {
-        let result = self.changes.begin().and_then(|()| {
-            wishes.retain_awaited();
-            let works: Vec<Reply> = works.iter().map(|work| self.changes.work(work)).collect::<Result<_, _>>()?;
-            wishes.edits.iter_mut().try_for_each(|edit| edit.apply(&mut self.changes))?;
-            let accepts = wishes.accepts.iter().map(|accept| self.changes.accept(accept)).collect::<Result<_, _>>()?;
-            self.changes.write_sums()?;
-            let started = Instant::now();
-            self.changes.commit()?;
-            Ok(Ended::Committed(Committed { accepts, works, took: started.elapsed() }))
-        });
-        let Err(error) = result else { return result };
-        let Some(obstacle) = Obstacle::of(&error) else { return Err(error) };
-        // A full disk may have ended the transaction already.
-        if !self.conn.is_autocommit() {
-            self.changes.rollback()?;
+    /// Writes a batch, and with an allowance what else comes meanwhile. One transaction at most is on its way: the one
+    /// before this is settled when this is committed. Answers what was in the way, and what is unwritten for it: nothing
+    /// of the transaction remains then, and the next may do better.
+    fn transaction(
+        &mut self,
+        mut batch: Batch,
+        allowance: Option<Allowance>,
+    ) -> Result<Option<(Obstacle, Batch)>, Failure> {
+        match self.fill_and_commit(&mut batch, allowance) {
+            Ok((answers, took)) => {
+                if !batch.wishes.is_empty() {
+                    self.shared.disk_full.store(false, Ordering::Relaxed);
+                }
+                let Batch { wishes, works } = batch;
+                let (number, published) = (self.shared.written.load(Ordering::Relaxed), self.changes.news(self.conn));
+                self.settle(Written { number, wishes, works, answers, published, took })?;
+                Ok(None)
+            }
+            Err(error) => {
+                let Some(obstacle) = Obstacle::of(&error) else { return Err(error.into()) };
+                // A full disk may have ended the transaction already.
+                if !self.conn.is_autocommit() {
+                    self.changes.rollback()?;
+                }
+                self.changes.forget();
+                self.shared.inbox.wait_settled();
+                if !self.shared.inbox.is_poisoned() {
+                    self.shared.settled(self.shared.written.load(Ordering::Relaxed));
+                }
+                Ok(Some((obstacle, batch)))
+            }
         }
-        self.changes.forget();
-        Ok(Ended::Unwritten(obstacle))
     }
 
-    /// Everything is on stable storage: numbers first, so that whoever is answered sees them, then the answers, then
-    /// the bells of the workers and of those who look on.
-    fn answer(&mut self, wishes: Wishes, works: Vec<Work>, committed: Committed) {
-        let woken: Vec<Arc<str>> = self.changes.publish(self.conn, &self.shared.room);
-        self.gather = Gather::after(wishes.len() + works.len(), committed.took);
-        let batch = wishes.len() + works.iter().map(Work::changes).sum::<usize>();
-        self.shared.observer.committed(batch, committed.took);
-        for (work, reply) in works.into_iter().zip(committed.works) {
-            reply.send(work);
-        }
-        wishes.edits.into_iter().for_each(Edit::finish);
-        for (accept, result) in wishes.accepts.into_iter().zip(committed.accepts) {
-            if result.is_ok() {
-                self.shared.observer.accepted(&accept.event.tenant, accept.bytes);
+    fn fill_and_commit(
+        &mut self,
+        batch: &mut Batch,
+        allowance: Option<Allowance>,
+    ) -> rusqlite::Result<(Answers, Duration)> {
+        self.changes.begin()?;
+        let mut answers = Answers::default();
+        self.apply(batch, &mut answers)?;
+        if let Some(mut allowance) = allowance {
+            loop {
+                let (mut more, last) = self.shared.inbox.take_more(&mut allowance);
+                let applied = self.apply(&mut more, &mut answers);
+                batch.append(more);
+                applied?;
+                if last {
+                    break;
+                }
             }
-            accept.finish(result);
         }
-        woken.iter().for_each(|sink| self.shared.ring(sink));
-        self.shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
+        self.changes.write_sums()?;
+        self.shared.inbox.wait_settled();
+        let started = Instant::now();
+        // Before anyone can read what is in it.
+        self.shared.written.fetch_add(1, Ordering::Release);
+        self.changes.commit()?;
+        Ok((answers, started.elapsed()))
+    }
+
+    fn apply(&mut self, batch: &mut Batch, answers: &mut Answers) -> rusqlite::Result<()> {
+        let Batch { wishes, works } = batch;
+        wishes.retain_awaited();
+        for work in works {
+            answers.replies.push(self.changes.work(work)?);
+        }
+        wishes.edits.iter_mut().try_for_each(|edit| edit.apply(&mut self.changes))?;
+        for accept in &wishes.accepts {
+            answers.accepts.push(self.changes.accept(accept)?);
+        }
+        Ok(())
+    }
+
+    /// Beside the next transaction where something waits for it, here where nothing does.
+    fn settle(&self, written: Written) -> Result<(), Failure> {
+        if self.shared.inbox.is_poisoned() {
+            written.refuse();
+            return Ok(());
+        }
+        if !self.shared.inbox.settle_beside() {
+            return Ok(self.stable.settle(written)?);
+        }
+        // There is room: the one before it is settled. Nobody takes it where that thread is gone.
+        if let Err(refused) = self.beside.send(written) {
+            refused.0.refuse();
+            self.shared.inbox.settled();
+        }
+        Ok(())
     }
 
     /// Moves the log into the main file once it is long. Our readers are short, so waiting for them is too. One that is

@@ -11,11 +11,16 @@ fn names(count: usize) -> Vec<Arc<str>> {
     (0..count).map(|n| format!("t{n}").into()).collect()
 }
 
+/// Lane, tenant and slots of what is picked.
+fn pick(schedule: &mut Schedule, slots: Slots, now: u64) -> Vec<(Lane, Arc<str>, usize)> {
+    schedule.pick(slots, now).into_iter().map(|pick| (pick.lane, pick.tenant, pick.slots)).collect()
+}
+
 /// Picks, and takes what was picked.
 fn take(schedule: &mut Schedule, slots: Slots, now: u64) -> Vec<(Lane, Arc<str>, usize)> {
-    let picked = schedule.pick(slots, now);
+    let picked = pick(schedule, slots, now);
     for (lane, tenant, count) in &picked {
-        schedule.add(*lane, tenant, -(*count as i64));
+        schedule.went(*lane, tenant, *count as u64);
     }
     picked
 }
@@ -28,9 +33,9 @@ fn of_lane(picked: &[(Lane, Arc<str>, usize)], lane: Lane) -> usize {
 fn a_tenant_with_a_million_waiting_gets_no_more_than_its_share() {
     let mut schedule = Schedule::default();
     let tenants = names(4);
-    schedule.add(Lane::Normal, &tenants[0], 1_000_000);
+    schedule.came(Lane::Normal, &tenants[0], 1_000_000, 0);
     for small in &tenants[1..] {
-        schedule.add(Lane::Normal, small, 3);
+        schedule.came(Lane::Normal, small, 3, 0);
     }
     let got: Vec<usize> = take(&mut schedule, open(8), 0).into_iter().map(|(.., count)| count).collect();
     assert_eq!(got, [2, 2, 2, 2]);
@@ -44,7 +49,7 @@ fn lanes_take_turns_of_their_weights_across_picks() {
     let mut schedule = Schedule::default();
     let tenant = &names(1)[0];
     for lane in Lane::ALL {
-        schedule.add(lane, tenant, 1_000);
+        schedule.came(lane, tenant, 1_000, 0);
     }
     let order: Vec<Lane> = (0..16).flat_map(|_| take(&mut schedule, open(1), 0)).map(|(lane, ..)| lane).collect();
     let turn = WEIGHTS.into_iter().zip(Lane::ALL).flat_map(|(weight, lane)| std::iter::repeat_n(lane, weight));
@@ -66,18 +71,18 @@ fn a_tenant_without_anything_due_is_skipped_until_then_or_until_more_comes() {
     let mut schedule = Schedule::default();
     let tenants = names(2);
     for tenant in &tenants {
-        schedule.add(Lane::High, tenant, 5);
+        schedule.came(Lane::High, tenant, 5, 0);
         schedule.not_due(Lane::High, tenant, 1_000, u64::MAX);
     }
     schedule.not_due(Lane::Low, &tenants[0], 1, u64::MAX);
     assert_eq!(schedule.next_due(), Some(1_000), "nothing of it waits in the other lane");
-    assert_eq!(schedule.pick(open(9), 999), []);
-    schedule.add(Lane::High, &tenants[1], -1);
-    assert_eq!(schedule.pick(open(9), 999), [], "fewer wait, which makes none of them due");
-    schedule.add(Lane::High, &tenants[1], 1);
-    assert_eq!(schedule.pick(open(9), 999), [(Lane::High, tenants[1].clone(), 5)]);
+    assert_eq!(pick(&mut schedule, open(9), 999), []);
+    schedule.went(Lane::High, &tenants[1], 1);
+    assert_eq!(pick(&mut schedule, open(9), 999), [], "fewer wait, which makes none of them due");
+    schedule.came(Lane::High, &tenants[1], 1, 0);
+    assert_eq!(pick(&mut schedule, open(9), 999), [(Lane::High, tenants[1].clone(), 5)]);
     assert_eq!(schedule.next_due(), Some(1_000));
-    assert_eq!(of_lane(&schedule.pick(open(10), 1_000), Lane::High), 10);
+    assert_eq!(of_lane(&pick(&mut schedule, open(10), 1_000), Lane::High), 10);
     assert_eq!(schedule.next_due(), None);
 }
 
@@ -85,8 +90,8 @@ fn a_tenant_without_anything_due_is_skipped_until_then_or_until_more_comes() {
 fn a_clock_that_is_set_back_starves_nobody() {
     let mut schedule = Schedule::default();
     let tenant = &names(1)[0];
-    schedule.add(Lane::Critical, tenant, 100);
-    schedule.add(Lane::Low, tenant, 100);
+    schedule.came(Lane::Critical, tenant, 100, 0);
+    schedule.came(Lane::Low, tenant, 100, 0);
     assert_eq!(take(&mut schedule, open(1), 10 * STARVATION)[0].0, Lane::Critical);
     assert_eq!(take(&mut schedule, open(1), 0)[0].0, Lane::Critical);
     assert_eq!(take(&mut schedule, open(1), STARVATION)[0].0, Lane::Critical, "starving as well, and first of equals");
@@ -98,10 +103,10 @@ fn absurd_numbers_do_no_harm() {
     let mut schedule = Schedule::default();
     let tenants = names(3);
     for tenant in &tenants {
-        (0..3).for_each(|_| schedule.add(Lane::Low, tenant, i64::MAX));
+        (0..3).for_each(|_| schedule.came(Lane::Low, tenant, u64::MAX, 0));
     }
-    assert_eq!(of_lane(&schedule.pick(open(9), u64::MAX), Lane::Low), 9);
-    schedule.add(Lane::Low, &tenants[0], i64::MIN);
+    assert_eq!(of_lane(&pick(&mut schedule, open(9), u64::MAX), Lane::Low), 9);
+    schedule.went(Lane::Low, &tenants[0], u64::MAX);
     schedule.not_due(Lane::Low, &tenants[0], u64::MAX, u64::MAX);
     assert_eq!(Slots::new(usize::MAX, usize::MAX, usize::MAX).free(), 0);
 }
@@ -164,7 +169,10 @@ proptest! {
             match step {
                 Step::Add(lane, tenant, by) => {
                     let (lane, tenant) = (Lane::ALL[lane], &tenants[tenant]);
-                    schedule.add(lane, tenant, by);
+                    match by {
+                        0.. => schedule.came(lane, tenant, by.cast_unsigned(), now),
+                        _ => schedule.went(lane, tenant, by.unsigned_abs()),
+                    }
                     let entry = twin.entry((lane, tenant.clone())).or_default();
                     *entry = (entry.0.saturating_add_signed(by), if by > 0 { 0 } else { entry.1 });
                 }
@@ -176,11 +184,11 @@ proptest! {
                 Step::Pick { concurrency, critical, others, forward, taken } => {
                     now += forward;
                     let slots = Slots::new(concurrency, critical, others);
-                    let picked = schedule.pick(slots, now);
+                    let picked = pick(&mut schedule, slots, now);
                     check_pick(&picked, &twin, slots, now)?;
                     twin.values_mut().filter(|(_, until)| *until <= now).for_each(|entry| entry.1 = 0);
                     for (lane, tenant, count) in picked.into_iter().filter(|_| taken) {
-                        schedule.add(lane, &tenant, -(count as i64));
+                        schedule.went(lane, &tenant, count as u64);
                         twin.entry((lane, tenant)).and_modify(|entry| entry.0 -= count as u64);
                     }
                 }
@@ -203,7 +211,7 @@ proptest! {
         let (mut schedule, tenants) = (Schedule::default(), names(tenants));
         for (n, tenant) in tenants.iter().enumerate() {
             // However much each has.
-            schedule.add(Lane::Normal, tenant, 2_000 + 100_000 * n as i64);
+            schedule.came(Lane::Normal, tenant, 2_000 + 100_000 * n as u64, 0);
         }
         let mut got: HashMap<Arc<str>, usize> = tenants.iter().map(|tenant| (tenant.clone(), 0)).collect();
         for slots in picks {
@@ -221,7 +229,7 @@ proptest! {
     ) {
         let mut schedule = Schedule::default();
         for tenant in names(tenants) {
-            Lane::ALL.into_iter().for_each(|lane| schedule.add(lane, &tenant, 1_000_000));
+            Lane::ALL.into_iter().for_each(|lane| schedule.came(lane, &tenant, 1_000_000, 0));
         }
         let (mut got, mut all) = ([0; LANES], 0);
         for slots in picks {
@@ -241,7 +249,7 @@ proptest! {
         picks in proptest::collection::vec((0u64..40_000, 0usize..3, 0usize..3), 1..80),
     ) {
         let (mut schedule, tenant) = (Schedule::default(), &names(1)[0]);
-        Lane::ALL.into_iter().for_each(|lane| schedule.add(lane, tenant, 1_000_000));
+        Lane::ALL.into_iter().for_each(|lane| schedule.came(lane, tenant, 1_000_000, 0));
         let (mut now, mut offered) = (0, None);
         for (forward, common, reserved) in picks {
             now += forward;
@@ -270,12 +278,12 @@ proptest! {
         steps in proptest::collection::vec((0usize..6, 0usize..3, 0usize..3), 1..80),
     ) {
         let (mut schedule, tenant) = (Schedule::default(), &names(1)[0]);
-        [Lane::High, Lane::Normal, Lane::Low].into_iter().for_each(|lane| schedule.add(lane, tenant, 1_000_000));
+        [Lane::High, Lane::Normal, Lane::Low].into_iter().for_each(|lane| schedule.came(lane, tenant, 1_000_000, 0));
         let (reserved, mut critical, mut others) = (concurrency / 4, 0usize, 0usize);
         for (others_end, critical_end, critical_begin) in steps {
             others -= others_end.min(others);
             critical -= critical_end.min(critical);
-            schedule.add(Lane::Critical, tenant, critical_begin as i64);
+            schedule.came(Lane::Critical, tenant, critical_begin as u64, 0);
             let room = reserved.saturating_sub(critical);
             let picked = take(&mut schedule, Slots::new(concurrency, critical, others), 0);
             let urgent = of_lane(&picked, Lane::Critical);
@@ -284,6 +292,37 @@ proptest! {
             others += picked.iter().map(|(.., count)| count).sum::<usize>() - urgent;
             prop_assert!(others <= concurrency - reserved);
             prop_assert!(critical + others <= concurrency);
+        }
+    }
+
+    /// Deliveries of one tenant that come due at any time, also in the past, and are taken in that order.
+    #[test]
+    fn a_look_begins_no_later_than_what_is_due(
+        steps in proptest::collection::vec((proptest::collection::vec(0u64..1_000, 0..4), 0usize..5, 0u64..300), 1..60),
+    ) {
+        let (mut schedule, tenant) = (Schedule::default(), &names(1)[0]);
+        let (mut waiting, mut now) = (Vec::new(), 0);
+        for (came, slots, forward) in steps {
+            now += forward;
+            for due in came {
+                schedule.came(Lane::Normal, tenant, 1, due);
+                waiting.push(due);
+            }
+            waiting.sort_unstable();
+            let seen = schedule.arrivals();
+            for Pick { slots, from, .. } in schedule.pick(open(slots), now) {
+                prop_assert!(waiting.iter().all(|due| *due >= from));
+                // What comes during the look is not in it.
+                schedule.came(Lane::Normal, tenant, 1, now / 2);
+                let due: Vec<u64> = waiting.iter().copied().filter(|due| *due <= now).take(slots).collect();
+                waiting.drain(..due.len());
+                schedule.went(Lane::Normal, tenant, due.len() as u64);
+                match due.last() {
+                    Some(last) if due.len() == slots => schedule.looked(Lane::Normal, tenant, *last),
+                    _ => schedule.not_due(Lane::Normal, tenant, *waiting.first().unwrap_or(&u64::MAX), seen),
+                }
+                waiting.push(now / 2);
+            }
         }
     }
 }

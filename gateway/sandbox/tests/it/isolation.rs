@@ -119,10 +119,11 @@ async fn a192_a_call_may_be_dropped_anywhere() {
     ];
     let echo = house.guest("echo").await;
     let limits = CallLimits { cpu: Duration::from_secs(30), ..limits() };
-    let scope = Arc::default();
     for text in spins {
         let spinner = house.load(&text).await.unwrap();
         for polls in 0..24 {
+            // Each a tenant of its own: one whose last call was heavy would wait before it begins.
+            let scope = Arc::default();
             let mut call = pin!(spinner.on_request(request(b"body"), &scope, &limits, MIB));
             for _ in 0..polls {
                 assert!(poll_once(call.as_mut()).is_pending());
@@ -135,7 +136,9 @@ async fn a192_a_call_may_be_dropped_anywhere() {
         assert!(call.await.result.is_ok());
     }
     let spinner = house.load(&module("", "", SPIN)).await.unwrap();
-    let mut held: Vec<_> = (0..4).map(|_| Box::pin(spinner.on_request(request(b""), &scope, &limits, MIB))).collect();
+    let scopes: [Arc<Scope>; 4] = Default::default();
+    let mut held: Vec<_> =
+        scopes.iter().map(|scope| Box::pin(spinner.on_request(request(b""), scope, &limits, MIB))).collect();
     for call in &mut held {
         assert!(poll_once(call.as_mut()).is_pending(), "a slot was lost");
     }
@@ -193,6 +196,35 @@ async fn a200_a_long_call_that_got_no_turn_is_not_the_guests_fault() {
     // A short call needs no turn.
     let _first = Box::pin(spinner.on_request(request(b""), &scope, &patient, MIB));
     assert!(call(&*house.guest("echo").await).await.result.is_ok());
+}
+
+#[tokio::test]
+async fn a200_after_a_heavy_call_a_tenant_waits_for_a_turn_before_it_begins() {
+    let house = House::with(|settings| settings.long_calls = 1);
+    let spinner = house.load(&module("", "", SPIN)).await.unwrap();
+    let echo = house.guest("echo").await;
+    let [heavy, busy, third]: [Arc<Scope>; 3] = Default::default();
+    let patient = CallLimits { cpu: Duration::from_secs(30), ..limits() };
+    let short = CallLimits { cpu: Duration::from_millis(20), ..limits() };
+    let ended = spinner.on_request(request(b""), &heavy, &short, MIB).await;
+    assert_eq!(ended.result, Err(CallFault::Budget(Budget::Cpu)));
+
+    let hold = || async {
+        let mut call = Box::pin(spinner.on_request(request(b""), &busy, &patient, MIB));
+        for _ in 0..2 {
+            assert!(poll_once(call.as_mut()).is_pending());
+        }
+        call
+    };
+    let holder = hold().await;
+    let hurried = CallLimits { wall: Duration::from_millis(50), ..limits() };
+    let waits = echo.on_request(request(b""), &heavy, &hurried, MIB).await;
+    assert_eq!((waits.result, waits.usage.cpu), (Err(CallFault::Capacity), Duration::ZERO));
+    assert!(echo.on_request(request(b""), &third, &limits(), MIB).await.result.is_ok(), "others begin at once");
+    drop(holder);
+    assert!(echo.on_request(request(b""), &heavy, &limits(), MIB).await.result.is_ok());
+    let _holder = hold().await;
+    assert!(echo.on_request(request(b""), &heavy, &hurried, MIB).await.result.is_ok(), "its last call was a short one");
 }
 
 #[tokio::test]

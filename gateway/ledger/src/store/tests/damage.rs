@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sluis_model::event::{EventSink, NewEvent};
 use sluis_model::lane::Lane;
+use sluis_model::schedule::Pick;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -75,7 +76,7 @@ impl Image {
     fn survivors(&self, database: &[u8], log: &[u8]) -> Option<Vec<Uuid>> {
         let dir = Image::write(database, log);
         let store = open(dir.path(), 1_000, i32::MAX).ok()?;
-        let picks = vec![(Lane::Normal, "acme".into(), EVENTS * 2)];
+        let picks = vec![Pick { lane: Lane::Normal, tenant: "acme".into(), slots: EVENTS * 2, from: 0 }];
         let due = self.runtime.block_on(store.due(&"erp".into(), u64::MAX / 4, picks, usize::MAX)).ok()?;
         let known: HashMap<Uuid, &NewEvent> = self.events.iter().map(|event| (event.id, event)).collect();
         for (_, delivery) in &due.deliveries {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent, next};
 use sluis_model::lane::Lane;
+use sluis_model::schedule::Pick;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -329,7 +330,8 @@ impl Pair {
         }
         expected.sort_unstable();
         expected.truncate(limit);
-        let picks = vec![(lane, tenant, limit)];
+        let from = self.store().shared.room.schedule(&sink.into()).look(lane, &tenant);
+        let picks = vec![Pick { lane, tenant: Arc::clone(&tenant), slots: limit, from }];
         let due = self.runtime.block_on(self.store().due(&sink.into(), self.now, picks, usize::MAX)).unwrap();
         let found: Vec<(i64, i64)> = due.deliveries.iter().map(|(id, _)| (id.event, id.n)).collect();
         assert_eq!(found, expected.iter().map(|(_, event, n)| (*event, *n)).collect::<Vec<_>>());
@@ -342,6 +344,13 @@ impl Pair {
         let ids: Vec<DeliveryId> = due.deliveries.iter().map(|(id, _)| *id).collect();
         let leased = self.runtime.block_on(self.store().lease(ids.clone(), self.now)).unwrap();
         assert_eq!(leased.len(), ids.len());
+        for (lane, tenant, look) in due.looks {
+            let mut schedule = self.store().shared.room.schedule(&sink.into());
+            match look {
+                Look::Full(last) => schedule.looked(lane, &tenant, last),
+                Look::Short(next) => schedule.not_due(lane, &tenant, next.unwrap_or(u64::MAX), u64::MAX),
+            }
+        }
         for (id, attempt) in leased {
             assert!(self.step(id, Input::Lease, None, false));
             assert_eq!(attempt, self.twin(id).unwrap().attempts);
@@ -425,11 +434,11 @@ impl Pair {
             let sink: String = row.get(2).unwrap();
             let delivery = TwinDelivery {
                 sink: SINKS.into_iter().find(|name| **name == *sink).unwrap(),
-                state: changes::state_at(row, 3).unwrap(),
+                state: statements::state_at(row, 3).unwrap(),
                 due: row.get::<_, Option<i64>>(4).unwrap().map(i64::cast_unsigned),
                 attempts: row.get(5).unwrap(),
                 steps: row.get(6).unwrap(),
-                lane: changes::lane_at(row, 7).unwrap(),
+                lane: statements::lane_at(row, 7).unwrap(),
                 in_line: row.get::<_, Option<i64>>(8).unwrap().is_some(),
             };
             found.insert((row.get::<_, i64>(0).unwrap(), row.get::<_, i64>(1).unwrap()), delivery);
