@@ -40,6 +40,11 @@ impl Histogram {
         self.0.saturating_record(micros.clamp(1, HIGHEST_US));
     }
 
+    /// Counts a latency of so many µs as often as that.
+    pub fn record_n(&mut self, micros: u64, count: u64) {
+        self.0.saturating_record_n(micros.clamp(1, HIGHEST_US), count);
+    }
+
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Histogram) {
         // Fails only where a value is past the highest, which is the same for all.
@@ -114,8 +119,12 @@ impl<'de> Deserialize<'de> for Histogram {
         use serde::de::Error;
         let written = Written::deserialize(deserializer)?;
         let bytes = STANDARD.decode(written.hdr).map_err(D::Error::custom)?;
-        let read =
+        let read: hdrhistogram::Histogram<u64> =
             Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| D::Error::custom(format!("{e:?}")))?;
+        // What comes from a file or a network decides about no more memory than what is recorded here.
+        if read.sigfig() > Digits::Three as u8 || read.high() > HIGHEST_US {
+            return Err(D::Error::custom(format!("a histogram of other bounds than latencies up to {HIGHEST_US} µs")));
+        }
         Ok(Histogram(read))
     }
 }
