@@ -185,12 +185,7 @@ impl Total {
     }
 }
 
-fn change(
-    measure: Measure,
-    totals: &[Total; 2],
-    draws: Option<(&Draws, usize)>,
-    method: Method,
-) -> Option<Change> {
+fn change(measure: Measure, totals: &[Total; 2], draws: Option<(&Draws, usize)>, method: Method) -> Option<Change> {
     let (before, after) = (totals[0].value(measure)?, totals[1].value(measure)?);
     let mut change = Change { measure, before, after, interval: None, word: Word::Noise };
     if let Measure::Delivered(_) = measure {

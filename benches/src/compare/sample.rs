@@ -59,7 +59,8 @@ impl Side {
         };
         let cuts = || runs.iter().flat_map(|run| run.recording.seconds.iter().take(seconds(run)));
         let values = |of: fn(&Tally) -> &Histogram| -> Vec<u64> {
-            let all: BTreeSet<u64> = cuts().flat_map(|second| of(&second.all).counts().map(|(value, _)| value)).collect();
+            let all: BTreeSet<u64> =
+                cuts().flat_map(|second| of(&second.all).counts().map(|(value, _)| value)).collect();
             all.into_iter().collect()
         };
         let values = [values(|tally| &tally.response), values(|tally| &tally.service)];
@@ -84,7 +85,11 @@ impl Side {
     }
 
     /// Runs drawn with replacement, and of each the seconds that `positions` gives for its length.
-    fn tally(&self, rng: &mut fastrand::Rng, positions: &mut dyn FnMut(&mut fastrand::Rng, usize) -> Vec<usize>) -> (Tally, f64) {
+    fn tally(
+        &self,
+        rng: &mut fastrand::Rng,
+        positions: &mut dyn FnMut(&mut fastrand::Rng, usize) -> Vec<usize>,
+    ) -> (Tally, f64) {
         let mut sums = Counts::default();
         let mut dense = [vec![0u64; self.values[0].len()], vec![0u64; self.values[1].len()]];
         let mut seconds = 0;
@@ -146,7 +151,8 @@ pub(super) fn draw(sides: &[Side; 2], measures: &[Measure], draws: usize) -> Dra
             let value = |(tally, seconds): &(Tally, f64)| {
                 measure.of(Seen { tally, tenants: &tenants, seconds: *seconds, delivery: None })
             };
-            let change = value(&drawn[0]).zip(value(&drawn[1])).map(|(before, after)| difference(*measure, before, after));
+            let change =
+                value(&drawn[0]).zip(value(&drawn[1])).map(|(before, after)| difference(*measure, before, after));
             changes.push(change.unwrap_or(f64::NAN));
         }
     }

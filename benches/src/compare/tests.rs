@@ -33,8 +33,7 @@ fn run_of(seed: u64, seconds: usize, median: impl Fn(usize) -> f64, error: f64) 
         line.push(Second { all: tally, tenants: BTreeMap::new() });
     }
     let mut run = sample(seconds, &Tally::new(Digits::Two));
-    run.recording =
-        Recording { seconds_measured: seconds as f64, all, tenants: BTreeMap::new(), seconds: line };
+    run.recording = Recording { seconds_measured: seconds as f64, all, tenants: BTreeMap::new(), seconds: line };
     run
 }
 

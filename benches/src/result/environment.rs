@@ -16,7 +16,8 @@ impl Environment {
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kib = memory.and_then(|text| text.trim_end_matches("kB").trim().parse::<u64>().ok());
-        let kernel = format!("{} {}", read("/proc/sys/kernel/ostype").trim(), read("/proc/sys/kernel/osrelease").trim());
+        let kernel =
+            format!("{} {}", read("/proc/sys/kernel/ostype").trim(), read("/proc/sys/kernel/osrelease").trim());
         Environment {
             cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

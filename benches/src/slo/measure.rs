@@ -170,12 +170,10 @@ impl Measure {
             }
             Measure::Max(clock) => latencies(tally, clock).map(|histogram| histogram.max() as f64),
             Measure::Mean(clock) => latencies(tally, clock).map(Histogram::mean),
-            Measure::Counted(counted) => {
-                (tally.intended > 0).then(|| counted.of(tally) as f64 / tally.intended as f64)
+            Measure::Counted(counted) => (tally.intended > 0).then(|| counted.of(tally) as f64 / tally.intended as f64),
+            Measure::Delivered(delivered) => {
+                seen.delivery.map(|delivery| delivered.of(delivery) as f64 / delivery.accepted.max(1) as f64)
             }
-            Measure::Delivered(delivered) => seen.delivery.map(|delivery| {
-                delivered.of(delivery) as f64 / delivery.accepted.max(1) as f64
-            }),
             Measure::Rate => (seconds > 0.0).then(|| tally.ok as f64 / seconds),
             Measure::Fairness => fairness(seen.tenants.values()),
         }
@@ -185,9 +183,7 @@ impl Measure {
     pub fn count(self, seen: Seen) -> Option<(u64, u64)> {
         match self {
             Measure::Counted(counted) => Some((counted.of(seen.tally), seen.tally.intended)),
-            Measure::Delivered(delivered) => {
-                seen.delivery.map(|delivery| (delivered.of(delivery), delivery.accepted))
-            }
+            Measure::Delivered(delivered) => seen.delivery.map(|delivery| (delivered.of(delivery), delivery.accepted)),
             _ => None,
         }
     }

@@ -25,15 +25,8 @@ fn hundred() -> Tally {
 fn judged(text: &str) -> Verdict {
     let all = hundred();
     let tenants = BTreeMap::from([("acme".to_owned(), hundred())]);
-    let delivery = Delivery {
-        accepted: 96,
-        arrived: 95,
-        lost: 1,
-        duplicated: 3,
-        out_of_order: 0,
-        unacknowledged: 0,
-        invented: 0,
-    };
+    let delivery =
+        Delivery { accepted: 96, arrived: 95, lost: 1, duplicated: 3, out_of_order: 0, unacknowledged: 0, invented: 0 };
     let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: Some(&delivery) };
     Slo::parse(text).unwrap().judge(observed)
 }
@@ -75,10 +68,7 @@ fn what_was_not_seen_does_not_hold() {
     let verdict = Slo::parse("p99<1s,error<1%,lost=0,rate>=0/s,fairness>0").unwrap().judge(observed);
     let seen: Vec<&str> = verdict.lines.iter().map(|line| line.seen.as_str()).collect();
     assert!(verdict.lines.iter().all(|line| !line.holds), "{verdict:?}");
-    assert_eq!(
-        seen,
-        ["nothing was answered", "no request", "the sink was not asked", "no request", "no request"]
-    );
+    assert_eq!(seen, ["nothing was answered", "no request", "the sink was not asked", "no request", "no request"]);
 }
 
 #[test]

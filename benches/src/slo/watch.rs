@@ -51,8 +51,7 @@ impl Watch {
         }
         let (all, tenants) = merged(self.seconds.iter());
         self.seconds.pop_front();
-        let observed =
-            Observed { all: &all, tenants: &tenants, seconds: self.window as f64, delivery: None };
+        let observed = Observed { all: &all, tenants: &tenants, seconds: self.window as f64, delivery: None };
         let verdict = self.lines.judge(observed);
         let line = verdict.lines.into_iter().find(|line| line.holds)?;
         Some(format!("{}: {} over the last {} s", line.wanted, line.seen, self.window))
