@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::curve::{self, Distribution};
 use super::figures::{self, Standing};
-use super::plot::{Across, Curve, Plot};
+use super::plot::{Across, Curve, Frame, Plot};
 use super::scale::Axis;
 use super::{timeline, units};
 use crate::record::{Second, Tally};
@@ -48,14 +48,14 @@ pub fn section(runs: &[RunResult]) -> Markup {
             h2 { "Figures" }
             (table(runs))
             p.hint {
-                "Ratios are to the first run, " (runs[0].name) ". Whether a difference is more than noise says "
-                code { "sluis bench compare" } "."
+                "Ratios are to the first run, " (runs[0].name) ". " code { "sluis bench compare" }
+                " tells whether a difference is more than noise."
             }
         }
         (differences(runs))
         section {
             h2 { "Over each other" }
-            (curve::plot(&distributions(runs), "runs-nines", 300.0))
+            (curve::plot(&distributions(runs), "runs-nines", Frame::wide(300.0)))
             (over_time(runs, "p99 of the response time", latency_axis(runs, 0.99), |second| latency(second, 0.99), units::latency))
             (over_time(runs, "p50 of the response time", latency_axis(runs, 0.5), |second| latency(second, 0.5), units::latency))
             (over_time(runs, "Answered well, requests a second", count_axis(runs, ok), |second| Some(ok(second)), units::value))
@@ -173,8 +173,9 @@ fn over_time(runs: &[RunResult], title: &str, y: Axis, of: impl Fn(&Second) -> O
         x: Axis::time(end),
         across: Across::Time,
         y,
-        height: 220.0,
+        frame: Frame::wide(220.0),
         marks: common_marks(runs),
+        limits: Vec::new(),
         backdrop: None,
         areas: Vec::new(),
         lines,

@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use super::plot::{Across, Curve, Plot};
+use super::plot::{Across, Curve, Frame, Plot};
 use super::scale::{Axis, nines};
 use super::units;
 use crate::record::Histogram;
@@ -18,7 +18,7 @@ pub struct Distribution<'a> {
 }
 
 /// Latency by percentile, over each other.
-pub fn plot(distributions: &[Distribution<'_>], group: &str, height: f64) -> Markup {
+pub fn plot(distributions: &[Distribution<'_>], group: &str, frame: Frame) -> Markup {
     let counted = || distributions.iter().filter(|one| one.of.count() > 0);
     let highest = counted().map(|one| one.of.max()).max().unwrap_or_default();
     let lowest = counted().map(|one| one.of.at(0.05)).min().unwrap_or_default();
@@ -32,8 +32,9 @@ pub fn plot(distributions: &[Distribution<'_>], group: &str, height: f64) -> Mar
         x: Axis::quantiles(most),
         across: Across::Nines,
         y,
-        height,
+        frame,
         marks: &[],
+        limits: Vec::new(),
         backdrop: None,
         areas: Vec::new(),
         lines: lines.collect(),

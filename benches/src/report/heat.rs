@@ -1,4 +1,4 @@
-//! Where the answers lie: a map of latency over time, darker where there are more.
+//! Where the answers lie: a map of latency over time, stronger where there are more.
 
 use std::fmt::Write;
 
@@ -14,7 +14,10 @@ const MOST_COLUMNS: usize = 180;
 const ROWS: usize = 44;
 /// Shades, lightest first; each is a class of the style sheet.
 const SHADES: [&str; 7] = ["h1", "h2", "h3", "h4", "h5", "h6", "h7"];
-const HEIGHT: f64 = 230.0;
+
+fn frame() -> Frame {
+    Frame::wide(230.0)
+}
 
 /// The map; nothing where nothing was answered.
 pub fn map(run: &RunResult, group: &str) -> Markup {
@@ -25,8 +28,8 @@ pub fn map(run: &RunResult, group: &str) -> Markup {
     let y = Axis::logarithmic(lowest as f64, highest as f64);
     let x = Axis::time(timeline::end(run));
     let backdrop = cells(&columns, stretch, &x, &y);
-    let title = "Where the answers lie: response time, log scale, darker where there are more";
-    Plot { backdrop: Some(backdrop), height: HEIGHT, ..timeline::plot(run, title, group, y) }.draw()
+    let title = "Where the answers lie: response time, log scale, stronger where there are more";
+    Plot { backdrop: Some(backdrop), frame: frame(), ..timeline::plot(run, title, group, y) }.draw()
 }
 
 /// Stretches of the run with their response times, and how many seconds each is.
@@ -44,15 +47,15 @@ fn columns(run: &RunResult) -> (usize, Vec<Histogram>) {
 fn cells(columns: &[Histogram], stretch: usize, x: &Axis, y: &Axis) -> Markup {
     let counted: Vec<[u64; ROWS]> = columns.iter().map(|column| rows(column, y)).collect();
     let most = counted.iter().flatten().copied().max().unwrap_or(1).max(1);
-    let frame = Frame { height: HEIGHT };
+    let frame = frame();
+    let edge = |column: usize| (frame.x(x.place((column * stretch) as f64)) * 10.0).round() / 10.0;
     let mut paths = SHADES.map(|_| String::new());
     let row_height = (frame.y(0.0) - frame.y(1.0)) / ROWS as f64;
     for (n, column) in counted.iter().enumerate() {
-        let from = frame.x(x.place((n * stretch) as f64));
-        let width = frame.x(x.place(((n + 1) * stretch) as f64)) - from;
+        let (from, width) = (edge(n), edge(n + 1) - edge(n));
         for (row, count) in column.iter().enumerate().filter(|(_, count)| **count > 0) {
             let top = frame.y((row + 1) as f64 / ROWS as f64);
-            let _ = write!(paths[shade(*count, most)], "M{from:.1} {top:.1}h{width:.2}v{row_height:.2}h-{width:.2}z");
+            let _ = write!(paths[shade(*count, most)], "M{from:.1} {top:.2}h{width:.1}v{row_height:.2}h-{width:.1}z");
         }
     }
     html! {

@@ -7,6 +7,7 @@ mod comparison;
 mod curve;
 mod figures;
 mod heat;
+mod limits;
 mod line;
 mod notes;
 mod page;

@@ -17,7 +17,7 @@ pub fn story(run: &RunResult) -> String {
     }
     let mut story = format!(
         "In {}, {} requests a second were due and {} were answered.",
-        units::clock(figures::scheduled_seconds(run)),
+        units::length(figures::scheduled_seconds(run)),
         units::value(figures::offered(run)),
         units::value(figures::answered(run)),
     );
@@ -37,7 +37,7 @@ pub fn story(run: &RunResult) -> String {
 /// The rest.
 pub fn worth_a_look(run: &RunResult) -> Vec<String> {
     let all = &run.recording.all;
-    [worst_second(run), waited(all), behind(run), tenant(run), delivery(run)].into_iter().flatten().collect()
+    [worst_second(run), waited(all), behind(run), turned_away(all), tenant(run), delivery(run)].into_iter().flatten().collect()
 }
 
 /// A second whose 99th percentile stands out from the others', with what had happened.
@@ -66,6 +66,7 @@ fn reason(marks: &[Mark], second: f64) -> String {
     let last = marks.iter().filter(near).max_by(|a, b| a.at.total_cmp(&b.at));
     last.map(|mark| match mark.until {
         Some(until) if second >= until => format!(", {} after the end of “{}”", units::clock(second - until), mark.text),
+        _ if second < mark.at + 1.0 => format!(", at “{}”", mark.text),
         _ => format!(", {} after “{}”", units::clock(second - mark.at), mark.text),
     })
     .unwrap_or_default()
@@ -89,12 +90,25 @@ fn behind(run: &RunResult) -> Option<String> {
     let all = &run.recording.all;
     (all.late + all.unsent > 0).then(|| {
         format!(
-            "{} requests were sent more than {} ms late and {} never: all {} connections were busy, or the generator \
-             fell behind.",
+            "{} requests were sent more than {} ms after their moment, {} not at all: all {} connections were busy, or \
+             the generator fell behind.",
             units::count(all.late),
             crate::record::LATE.as_millis(),
-            units::count(all.unsent),
+            if all.unsent > 0 { units::count(all.unsent) } else { "none".to_owned() },
             units::count(run.plan.connections as u64)
+        )
+    })
+}
+
+/// Latency is of all answers: those that turn a request away are quick and make it look better.
+fn turned_away(all: &Tally) -> Option<String> {
+    let turned_away = all.shed + all.refused;
+    let part = turned_away as f64 / figures::answers(all).max(1) as f64;
+    (part > 0.05).then(|| {
+        format!(
+            "{} of the answers turned a request away. They count in the latency, too, and are often the quickest: read \
+             the percentiles with that in mind.",
+            units::share(part)
         )
     })
 }

@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::comparison::{self, MOST_RUNS};
 use super::curve::{self, Distribution};
 use super::figures::{self, Standing};
+use super::plot::Frame;
 use super::{heat, notes, states, tables, tenants, timeline, units};
 use crate::result::{Ended, RunResult, SCHEMA};
 
@@ -108,10 +109,10 @@ fn banners(run: &RunResult) -> Markup {
         @match &run.ended {
             Ended::Complete => {}
             Ended::Interrupted => {
-                p.banner.partial { strong { "A part of the run: " } "it was stopped after " (units::clock(figures::scheduled_seconds(run))) " of " (units::clock(run.plan.seconds)) "." }
+                p.banner.partial { strong { "A part of the run: " } "it was stopped after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) "." }
             }
             Ended::Aborted { why } => {
-                p.banner.fail { strong { "Aborted " } "after " (units::clock(figures::scheduled_seconds(run))) " of " (units::clock(run.plan.seconds)) ": " (why) }
+                p.banner.fail { strong { "Aborted " } "after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) ": " (why) }
             }
         }
         @if !warnings.is_empty() {
@@ -138,11 +139,11 @@ fn tiles(run: &RunResult) -> Markup {
             (tile("tile", "p50", latency(0.5), "response time".to_owned()))
             (tile("tile strong", "p99", latency(0.99), "response time".to_owned()))
             (tile("tile", "p99.9", latency(0.999), format!("max {}", latency(1.0))))
-            (tile(bad(errors), "errors", units::share(all.error_share()), format!("{} requests", units::count(errors))))
-            (tile("tile", "shed", units::share(all.shed_share()), format!("{} requests", units::count(all.shed))))
+            (tile(bad(errors), "errors", units::share(all.error_share()), units::count(errors)))
+            (tile("tile", "shed", units::share(all.shed_share()), units::count(all.shed)))
             (tile(bad(all.unsent), "late, unsent", format!("{}, {}", units::count(all.late), units::count(all.unsent)), "requests".to_owned()))
             @if let Some(delivery) = &run.delivery {
-                (tile(bad(delivery.lost), "lost", units::count(delivery.lost), format!("of {} accepted", units::count(delivery.accepted))))
+                (tile(bad(delivery.lost), "lost", units::count(delivery.lost), format!("of {}", units::count(delivery.accepted))))
             }
         }
     }
@@ -196,7 +197,7 @@ fn distribution(run: &RunResult, group: &str) -> Markup {
         @if all.response.count() > 0 {
             section {
                 h2 { "Latency" }
-                div.curve { (curve::plot(&lines, &format!("{group}-nines"), 420.0)) (tables::percentiles(all)) }
+                div.curve { (curve::plot(&lines, &format!("{group}-nines"), Frame { width: 720.0, height: 360.0 })) (tables::percentiles(all)) }
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 
+use super::limits::Limit;
 use super::line::{self, MOST_POINTS, Point};
 use super::scale::Axis;
 use crate::result::Mark;
 
-/// Units of the drawing from edge to edge; the page scales it.
+/// Units of a drawing from edge to edge, which the page scales, where it has the page's width.
 pub const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 14.0;
@@ -29,10 +30,12 @@ pub struct Plot<'a> {
     pub across: Across,
     /// The vertical axis.
     pub y: Axis,
-    /// Units from top to bottom.
-    pub height: f64,
+    /// The drawing's size.
+    pub frame: Frame,
     /// Faults and the like, on a time axis.
     pub marks: &'a [Mark],
+    /// Bounds, across the whole plot.
+    pub limits: Vec<Limit>,
     /// Behind the lines, ready drawn.
     pub backdrop: Option<Markup>,
     /// Areas, each from the floor up, the tallest first.
@@ -79,22 +82,34 @@ impl Curve {
     }
 }
 
-/// Where the drawing's parts are.
+/// A drawing's size in units, and where its parts are.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Units from top to bottom of all.
+    /// From edge to edge.
+    pub width: f64,
+    /// From top to bottom.
     pub height: f64,
 }
 
 impl Frame {
+    /// As wide as the page.
+    pub fn wide(height: f64) -> Self {
+        Frame { width: WIDTH, height }
+    }
+
     /// The place on the horizontal axis, in units.
     pub fn x(self, place: f64) -> f64 {
-        LEFT + place * (WIDTH - LEFT - RIGHT)
+        LEFT + place * (self.width - LEFT - RIGHT)
     }
 
     /// The place on the vertical axis, in units.
     pub fn y(self, place: f64) -> f64 {
         self.floor() - place * (self.floor() - TOP)
+    }
+
+    /// For `viewBox`.
+    pub fn view(self) -> String {
+        format!("0 0 {} {}", self.width, self.height)
     }
 
     /// The horizontal axis's own height.
@@ -106,20 +121,21 @@ impl Frame {
 impl Plot<'_> {
     /// As a figure of the page.
     pub fn draw(&self) -> Markup {
-        let frame = Frame { height: self.height };
-        let view = format!("0 0 {WIDTH} {}", self.height);
+        let frame = self.frame;
         let (low, high) = self.x.ends();
         let across = if self.across == Across::Time { "time" } else { "nines" };
         html! {
             figure {
                 (self.legend())
                 div.scroll {
-                    svg.plot viewBox=(view) role="img" aria-label=(self.title) data-group=(self.group) data-across=(across)
-                        data-low=(low) data-high=(high) data-left=(LEFT) data-right=(WIDTH - RIGHT) data-width=(WIDTH) {
+                    svg.plot viewBox=(frame.view()) role="img" aria-label=(self.title) data-group=(self.group) data-across=(across)
+                        data-low=(low) data-high=(high) data-left=(frame.x(0.0)) data-right=(frame.x(1.0)) data-width=(frame.width) {
                         @if let Some(backdrop) = &self.backdrop { (backdrop) }
                         @for (n, area) in self.areas.iter().enumerate() { (self.area(n, area, frame)) }
+                        @if self.across == Across::Nines { (uprights(&self.x, frame)) }
                         (axes(&self.x, &self.y, frame))
                         @if self.across == Across::Time { (marks(self.marks, &self.x, frame)) }
+                        @for limit in &self.limits { (self.limit(limit, frame)) }
                         @for (n, line) in self.lines.iter().enumerate() { (self.line(n + self.areas.len(), line, frame)) }
                         line.cursor x1="0" x2="0" y1=(TOP) y2=(frame.floor()) {}
                     }
@@ -140,6 +156,16 @@ impl Plot<'_> {
         }
     }
 
+    fn limit(&self, limit: &Limit, frame: Frame) -> Markup {
+        let y = format!("{:.1}", frame.y(self.y.place(limit.micros)));
+        html! {
+            g.limit {
+                line x1=(frame.x(0.0)) x2=(frame.x(1.0)) y1=(y) y2=(y) {}
+                text x=(frame.x(1.0) - 4.0) y=(y) dy="-4" text-anchor="end" { (limit.text) }
+            }
+        }
+    }
+
     fn line(&self, key: usize, curve: &Curve, frame: Frame) -> Markup {
         let places: Vec<Point> = curve
             .points
@@ -148,7 +174,7 @@ impl Plot<'_> {
             .collect();
         let path = if curve.stepped {
             let places: Vec<(f64, f64)> = places.iter().filter_map(|(x, y)| Some((*x, (*y)?))).collect();
-            line::steps(&places, frame.x(1.0))
+            line::steps(&places, frame.x(self.x.place(end_of_steps(&curve.points))))
         } else {
             line::through(&places)
         };
@@ -213,7 +239,19 @@ pub fn axes(x: &Axis, y: &Axis, frame: Frame) -> Markup {
     }
 }
 
-/// The labels below, without lines: marks are the lines here.
+/// A line of the grid at each tick of the horizontal axis.
+fn uprights(x: &Axis, frame: Frame) -> Markup {
+    html! {
+        g.axes {
+            @for tick in &x.ticks {
+                @let at = format!("{:.1}", frame.x(tick.place));
+                line x1=(at) x2=(at) y1=(TOP) y2=(frame.floor()) {}
+            }
+        }
+    }
+}
+
+/// The labels below, without lines: over time, marks are the lines.
 pub fn x_ticks(x: &Axis, frame: Frame) -> Markup {
     html! {
         line.floor x1=(frame.x(0.0)) x2=(frame.x(1.0)) y1=(frame.floor()) y2=(frame.floor()) {}

@@ -47,7 +47,7 @@ impl Axis {
         let low = round_down(units::finite(low).clamp(1.0, high));
         let low = if low < high { low } else { high / 10.0 };
         let decades = (high / low).log10();
-        let mantissas: &[f64] = if decades > 2.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let mantissas: &[f64] = if decades > 2.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
         let mut ticks = Vec::new();
         for power in (low.log10().floor() as i32)..=(high.log10().ceil() as i32) {
             ticks.extend(mantissas.iter().map(|mantissa| mantissa * 10f64.powi(power)));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::plot::{self, Curve, Frame, Plot, WIDTH};
+use super::plot::{self, Curve, Frame, Plot};
 use super::scale::Axis;
 use super::{timeline, units};
 use crate::result::{RunResult, Series};
@@ -54,7 +54,7 @@ fn lines(run: &RunResult, unit: &str, group: &str) -> Markup {
     let curves = shown.iter().zip(COLOURS).map(|(series, class)| Curve::steps(&series.name, class, &points(series)));
     let lines = curves.collect();
     let y = Axis::amount(highest, units::short);
-    Plot { lines, write: units::value, height: 170.0, ..timeline::plot(run, &title, group, y) }.draw()
+    Plot { lines, write: units::value, frame: Frame::wide(170.0), ..timeline::plot(run, &title, group, y) }.draw()
 }
 
 /// A band for each breaker, coloured by its state.
@@ -64,7 +64,7 @@ fn bands(run: &RunResult, group: &str) -> Markup {
         return html! {};
     }
     let shown = &breakers[..breakers.len().min(MOST_LINES)];
-    let frame = Frame { height: 52.0 + BAND * shown.len() as f64 };
+    let frame = Frame::wide(52.0 + BAND * shown.len() as f64);
     let x = Axis::time(timeline::end(run));
     let (low, high) = x.ends();
     let title = "Breakers";
@@ -80,8 +80,8 @@ fn bands(run: &RunResult, group: &str) -> Markup {
                 span.at {}
             }
             div.scroll {
-                svg.plot viewBox={ "0 0 " (WIDTH) " " (frame.height) } role="img" aria-label=(title) data-group=(group) data-across="time"
-                    data-low=(low) data-high=(high) data-left=(frame.x(0.0)) data-right=(frame.x(1.0)) data-width=(WIDTH) {
+                svg.plot viewBox=(frame.view()) role="img" aria-label=(title) data-group=(group) data-across="time"
+                    data-low=(low) data-high=(high) data-left=(frame.x(0.0)) data-right=(frame.x(1.0)) data-width=(frame.width) {
                     @for (n, series) in shown.iter().enumerate() { (band(n, series, &x, frame)) }
                     g.axes { (plot::x_ticks(&x, frame)) }
                     (plot::marks(&run.marks, &x, frame))

@@ -34,7 +34,7 @@ pub fn table(run: &RunResult) -> Markup {
                     thead { tr {
                         th { "Tenant" } th.number { "Due" } th.number { "Ok" } th.number { "Shed" } th.number { "Errors" }
                         th.number { "p50" } th.number { "p99" } th.number { "p99.9" } th.number { "Max" }
-                        th { "Due and ok over time" } th { "p99 over time" }
+                        th.spark { "Due and ok over time" } th.spark { "p99 over time" }
                     } }
                     tbody { @for (name, tally) in tenants.iter().take(MOST_ROWS) { (row(name, tally, seconds, &latency)) } }
                 }
@@ -63,8 +63,8 @@ fn row(name: &str, tally: &Tally, seconds: &[Second], latency: &Axis) -> Markup 
             td.number title=(units::count(tally.shed)) { (units::share(tally.shed_share())) }
             td class=(if errors > 0 { "number bad" } else { "number" }) title=(units::count(errors)) { (units::share(tally.error_share())) }
             @for quantile in [0.5, 0.99, 0.999, 1.0] { td.number { (answered(quantile)) } }
-            td { (requests(name, seconds)) }
-            td { (latencies(name, seconds, latency)) }
+            td.spark { (requests(name, seconds)) }
+            td.spark { (latencies(name, seconds, latency)) }
         }
     }
 }
@@ -84,7 +84,7 @@ fn requests(name: &str, seconds: &[Second]) -> Markup {
     html! {
         @if !due.is_empty() {
             (drawing(html! {
-                path.area.blue d=(line::filled_steps(&places, WIDTH, HEIGHT)) {}
+                path.area.well d=(line::filled_steps(&places, WIDTH, HEIGHT)) {}
                 path.line.ink.thin d=(line::through(&placed(&due, &x, &y))) {}
             }))
         }

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::plot::{Across, Curve, Plot};
+use super::plot::{Across, Curve, Frame, Plot};
 use super::scale::Axis;
-use super::{figures, units};
+use super::{figures, limits, units};
 use crate::record::{Failure, Second, Tally};
 use crate::result::RunResult;
 
@@ -14,7 +14,7 @@ const MOST_COLUMNS: usize = 600;
 type Kind = (&'static str, &'static str, fn(&Tally) -> u64);
 
 const OUTCOMES: [Kind; 6] = [
-    ("ok", "blue", |tally| tally.ok),
+    ("ok", "well", |tally| tally.ok),
     ("shed", "orange", |tally| tally.shed),
     ("refused", "red", |tally| tally.refused),
     ("failed", "pink", |tally| tally.failed),
@@ -70,7 +70,7 @@ pub fn errors(run: &RunResult, group: &str) -> Markup {
     let mut plot = plot(run, "Not answered well, a second", group, Axis::amount(most, units::short));
     plot.areas = stacked(run, &columns, &ERRORS);
     plot.write = units::value;
-    plot.height = 190.0;
+    plot.frame = Frame::wide(190.0);
     plot.draw()
 }
 
@@ -80,9 +80,12 @@ pub fn latency(run: &RunResult, group: &str) -> Markup {
     let highest = seconds.iter().map(|second| second.all.response.max()).max().unwrap_or_default();
     let medians = seconds.iter().filter(|second| second.all.response.count() > 0);
     let lowest = medians.map(|second| second.all.response.at(0.5)).min().unwrap_or_default();
-    let y = Axis::latency(lowest as f64, highest as f64);
+    let limits = limits::of(run);
+    let highest = limits.iter().map(|limit| limit.micros).fold(highest as f64, f64::max);
+    let y = Axis::latency(lowest as f64, highest);
     let title = if y.is_logarithmic() { "Response time, log scale" } else { "Response time" };
     let mut plot = plot(run, title, group, y);
+    plot.limits = limits;
     plot.lines = vec![
         Curve::line("max", "grey thin", &over_time(seconds, |tally| tally.response.max())),
         Curve::line("p99", "blue", &over_time(seconds, |tally| tally.response.at(0.99))),
@@ -105,8 +108,9 @@ pub fn plot<'a>(run: &'a RunResult, title: &'a str, group: &'a str, y: Axis) -> 
         x: Axis::time(end(run)),
         across: Across::Time,
         y,
-        height: 230.0,
+        frame: Frame::wide(230.0),
         marks: &run.marks,
+        limits: Vec::new(),
         backdrop: None,
         areas: Vec::new(),
         lines: Vec::new(),

@@ -67,6 +67,20 @@ pub fn clock(seconds: f64) -> String {
     }
 }
 
+/// How long something took, in one or two units: `60 s`, `20 min`, `2 h 5 min`.
+pub fn length(seconds: f64) -> String {
+    let seconds = finite(seconds).max(0.0);
+    if seconds < 600.0 {
+        return format!("{} s", value(seconds));
+    }
+    let minutes = (seconds / 60.0).round() as u64;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{} h", count(hours)),
+        (hours, minutes) => format!("{} h {minutes} min", count(hours)),
+    }
+}
+
 /// A share, 0 to 1, in per cent. Nothing but none is `0 %`, nothing but all is `100 %`.
 pub fn share(share: f64) -> String {
     let percent = finite(share) * 100.0;
@@ -140,6 +154,9 @@ mod tests {
         assert_eq!(clock(12.0), "12 s");
         assert_eq!(clock(65.2), "1:05");
         assert_eq!(clock(7_380.0), "2:03:00");
+        assert_eq!(length(59.7), "59.7 s");
+        assert_eq!(length(1_200.0), "20 min");
+        assert_eq!(length(7_500.0), "2 h 5 min");
         assert_eq!(ratio(1.08, 1.0).as_deref(), Some("×1.08"));
         assert_eq!(ratio(1.0, 0.0), None);
         assert_eq!(quantile(0.9999), "99.99 %");
@@ -158,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_written_as_one() {
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX] {
-            for text in [value(odd), short(odd), latency(odd), clock(odd), share(odd), quantile(odd)] {
+            for text in [value(odd), short(odd), latency(odd), clock(odd), length(odd), share(odd), quantile(odd)] {
                 assert!(!text.contains("NaN") && !text.contains("inf") && text.len() < 40, "{odd}: {text}");
             }
         }
