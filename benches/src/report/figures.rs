@@ -102,6 +102,6 @@ pub fn failure(failure: crate::record::Failure) -> &'static str {
         Timeout => "timeout",
         Reset => "cut off",
         Protocol => "not HTTP",
-        Local => "generator's own limit",
+        Local => "own limit",
     }
 }

@@ -5,7 +5,7 @@
 
 mod comparison;
 mod curve;
-mod figures;
+pub(crate) mod figures;
 mod heat;
 mod limits;
 mod line;

@@ -130,13 +130,13 @@ impl Plot<'_> {
                 div.scroll {
                     svg.plot viewBox=(frame.view()) role="img" aria-label=(self.title) data-group=(self.group) data-across=(across)
                         data-low=(low) data-high=(high) data-left=(frame.x(0.0)) data-right=(frame.x(1.0)) data-width=(frame.width) {
-                        @if let Some(backdrop) = &self.backdrop { (backdrop) }
                         @for (n, area) in self.areas.iter().enumerate() { (self.area(n, area, frame)) }
                         @if self.across == Across::Nines { (uprights(&self.x, frame)) }
                         (axes(&self.x, &self.y, frame))
                         @if self.across == Across::Time { (marks(self.marks, &self.x, frame)) }
-                        @for limit in &self.limits { (self.limit(limit, frame)) }
+                        @if let Some(backdrop) = &self.backdrop { (backdrop) }
                         @for (n, line) in self.lines.iter().enumerate() { (self.line(n + self.areas.len(), line, frame)) }
+                        @for limit in &self.limits { (self.limit(limit, frame)) }
                         line.cursor x1="0" x2="0" y1=(TOP) y2=(frame.floor()) {}
                     }
                 }

@@ -30,7 +30,7 @@ const ERRORS: [Kind; 10] = [
     ("cut off", "sky", |tally| failed(tally, Failure::Reset)),
     ("TLS", "green", |tally| failed(tally, Failure::Tls)),
     ("not HTTP", "yellow", |tally| failed(tally, Failure::Protocol)),
-    ("generator's own limit", "blue", |tally| failed(tally, Failure::Local)),
+    ("own limit", "blue", |tally| failed(tally, Failure::Local)),
     ("wrongly let in", "ink", |tally| tally.wrong),
     ("unsent", "grey", |tally| tally.unsent),
 ];
