@@ -192,7 +192,10 @@ fn over_time(run: &RunResult, group: &str) -> Markup {
 fn distribution(run: &RunResult, group: &str) -> Markup {
     let all = &run.recording.all;
     let of = |name: &str, class, of| Distribution { name: name.to_owned(), class, of };
-    let lines = [of("service, from sending on", "green dashed", &all.service), of("response, from the intended moment on", "blue", &all.response)];
+    let lines = [
+        of("service, from sending on", "green dashed", &all.service),
+        of("response, from the intended moment on", "blue", &all.response),
+    ];
     html! {
         @if all.response.count() > 0 {
             section {
