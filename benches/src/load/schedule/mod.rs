@@ -4,6 +4,7 @@
 //! itself: nothing adds up, however long the run.
 
 mod parse;
+mod rate;
 mod trace;
 
 use std::fmt;
