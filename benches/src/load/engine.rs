@@ -156,7 +156,7 @@ fn warm_up(schedule: &Schedule, bounds: &Bounds) -> Result<Option<Schedule>, Loa
         return Ok(None);
     }
     let warm_up = Schedule::constant(schedule.first_rate(), bounds.warm_up);
-    warm_up.map(Some).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))
+    warm_up.map(|warm_up| Some(warm_up.shared_as(schedule))).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))
 }
 
 /// The `index`-th of `parts` parts of a whole that are as equal as can be.

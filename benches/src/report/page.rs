@@ -111,6 +111,9 @@ fn banners(run: &RunResult) -> Markup {
             Ended::Interrupted => {
                 p.banner.partial { strong { "A part of the run: " } "it was stopped after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) "." }
             }
+            Ended::Partial { why } => {
+                p.banner.partial { strong { "A part of the load: " } (why) }
+            }
             Ended::Aborted { why } => {
                 p.banner.fail { strong { "Aborted " } "after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) ": " (why) }
             }

@@ -5,6 +5,11 @@ use std::time::Duration;
 use super::{Schedule, Shape};
 
 impl Schedule {
+    /// This one in the same shares as another: a warm-up as its schedule.
+    pub(in crate::load) fn shared_as(self, other: &Schedule) -> Schedule {
+        Schedule { share: other.share, ..self }
+    }
+
     /// Moments a second, of the whole and not of a share; 0 past the end. Of a trace, its mean.
     pub fn rate_at(&self, at: Duration) -> f64 {
         let segment = self.segments.iter().find(|segment| at < segment.start + segment.length);
