@@ -115,7 +115,7 @@ impl Peer {
             .uri(path)
             .header(HOST, &self.address)
             .header(AUTHORIZATION, bearer)
-            .body(Full::from(body))
+            .body(Full::<Bytes>::from(body))
             .map_err(|error| self.failed(error))?;
         let response = timeout(patience, client.send_request(request)).await;
         let response = response.map_err(|_| self.unreachable("no answer in time"))?;

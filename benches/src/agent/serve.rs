@@ -201,7 +201,7 @@ impl Agent {
 
 /// Waits for the first moment and sends.
 fn work(job: &Job, stand: &Stand, stop: &Stop, at_us: i64, lines: &Sender<Bytes>) -> Line {
-    while !until(at_us).is_zero() && !stop.told() {
+    while !until(at_us).is_zero() && stop.told().is_none() {
         std::thread::park_timeout(until(at_us).min(Duration::from_millis(100)));
     }
     let measured = session::measure(job, stand, stop, |progress| tell(lines, &progress.into(), stop, false));

@@ -100,7 +100,7 @@ impl Stand {
     pub(crate) fn delivery(&self, stop: &Stop) -> Option<Delivery> {
         self.erp.as_ref()?;
         let (orders, until) = (self.traffic.orders(), Instant::now() + self.drain);
-        while orders.outstanding() > 0 && Instant::now() < until && !stop.told() {
+        while orders.outstanding() > 0 && Instant::now() < until && stop.told().is_none() {
             std::thread::park_timeout(LOOK);
         }
         Some(orders.delivery())

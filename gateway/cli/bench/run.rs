@@ -125,6 +125,7 @@ pub fn verdict(result: &RunResult) -> Result<(), Failure> {
     Err(Failure::Bench(match &result.ended {
         Ended::Aborted { why } => BenchError::Broken(format!("aborted: {why}")),
         Ended::Interrupted => BenchError::Interrupted,
+        Ended::Partial { why } => BenchError::Failed(format!("only a part of the load was sent: {why}")),
         Ended::Complete if broken => BenchError::Broken("the pass lines are broken".to_owned()),
         Ended::Complete if result.verdict.is_some() && !result.generator.invalid.is_empty() => {
             BenchError::Failed("no verdict: the pass lines hold, but the generator was the limit".to_owned())

@@ -37,6 +37,7 @@ fn head(result: &RunResult) -> String {
     );
     match &result.ended {
         Ended::Complete => {}
+        Ended::Partial { why } => text.push_str(&format!("PARTIAL: {}\n", plain(why))),
         Ended::Interrupted => text.push_str("INTERRUPTED: the figures are of the part until then\n"),
         Ended::Aborted { why } => text.push_str(&format!("ABORTED: {}\n", plain(why))),
     }
