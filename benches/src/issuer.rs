@@ -196,7 +196,8 @@ impl Issuer {
 
 impl Key {
     fn generate(algorithm: Algorithm, rotation: u32) -> Result<Key, Error> {
-        let kid = format!("{}-{rotation}", algorithm.name().to_lowercase());
+        // Keys of several issuers may stand in one set: those of the agents that send one load.
+        let kid = format!("{}-{rotation}-{:08x}", algorithm.name().to_lowercase(), fastrand::u32(..));
         Ok(Key { kid, algorithm, pair: Pair::generate(algorithm)?, stranger: Pair::generate(algorithm)? })
     }
 

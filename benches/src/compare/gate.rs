@@ -79,7 +79,7 @@ fn shown(change: &Change, low: f64, high: f64) -> String {
 }
 
 /// A share in percent with its sign.
-pub(crate) fn signed(share: f64) -> String {
+pub fn signed(share: f64) -> String {
     if share > 0.0 { format!("+{}", percent(share)) } else { percent(share) }
 }
 

@@ -11,7 +11,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use gate::{Gate, GateLine, Standing};
+pub use gate::{Gate, GateLine, Standing, signed};
 pub use setting::Differences;
 
 use sample::{Draws, Side};

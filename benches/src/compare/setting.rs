@@ -51,6 +51,7 @@ impl Differences {
         }
         match &run.ended {
             Ended::Complete => {}
+            Ended::Partial { why } => self.loud.push(format!("{name} is partial: {why}")),
             Ended::Interrupted => self.loud.push(format!("{name} was interrupted")),
             Ended::Aborted { why } => self.loud.push(format!("{name} was aborted: {why}")),
         }

@@ -30,7 +30,8 @@ pub struct Moment<'a> {
     pub marks: &'a [Mark],
 }
 
-/// Shows a run while it goes. Dropped, it gives the terminal back as it was.
+/// Shows a run while it goes. Dropped, it gives the terminal back as it was; so whoever holds it has to end a run in
+/// order on SIGINT and SIGTERM, too, instead of dying of them.
 pub struct Live {
     course: Course,
     output: Output,

@@ -8,7 +8,8 @@ use crate::report::{breaker, figures, label_of, units};
 /// The line of this second, with what has changed since the ones before.
 pub fn line(before: &Course, moment: &Moment<'_>) -> String {
     let all = &moment.second.all;
-    let mut line = format!("{}  {}/s", units::clock(moment.elapsed.as_secs_f64().floor()), units::count(figures::answers(all)));
+    let mut line =
+        format!("{}  {}/s", units::clock(moment.elapsed.as_secs_f64().floor()), units::count(figures::answers(all)));
     if all.response.count() > 0 {
         let (p50, p99) = (all.response.at(0.5), all.response.at(0.99));
         line += &format!("  p50 {}  p99 {} ms", units::milliseconds(p50), units::milliseconds(p99));
@@ -16,7 +17,8 @@ pub fn line(before: &Course, moment: &Moment<'_>) -> String {
     line += &outcomes(all);
     for (name, state) in moment.breakers {
         let word = breaker(*state).0;
-        let was = before.breakers.iter().find(|(known, _)| known == name).map_or("closed", |(_, state)| breaker(*state).0);
+        let was =
+            before.breakers.iter().find(|(known, _)| known == name).map_or("closed", |(_, state)| breaker(*state).0);
         if was != word {
             line += &format!("  · breaker {} {word}", clean(label_of(name)));
         }

@@ -40,7 +40,8 @@ pub fn render(frame: &mut Frame<'_>, course: &Course, colour: bool) {
     outcomes(frame, columns[1], course, look);
     tenants(frame, rows[3], course, look);
     if events > 0 {
-        let columns = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).spacing(2).split(rows[4]);
+        let columns =
+            Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).spacing(2).split(rows[4]);
         breakers(frame, columns[0], course, look);
         marks(frame, columns[1], course, look);
     }
@@ -78,9 +79,17 @@ impl Look {
 
 fn head(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
     let (elapsed, length) = (course.elapsed.as_secs_f64(), course.length.as_secs_f64());
-    let time = format!("{} of {}, {} left", units::clock(elapsed.floor()), units::clock(length), units::clock(course.left().as_secs_f64().ceil()));
+    let time = format!(
+        "{} of {}, {} left",
+        units::clock(elapsed.floor()),
+        units::clock(length),
+        units::clock(course.left().as_secs_f64().ceil())
+    );
     let [title, gauge] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(area);
-    frame.render_widget(Line::from(vec![Span::styled("sluis bench ", look.dim()), Span::styled(clean(&course.name), look.strong())]), title);
+    frame.render_widget(
+        Line::from(vec![Span::styled("sluis bench ", look.dim()), Span::styled(clean(&course.name), look.strong())]),
+        title,
+    );
     frame.render_widget(Line::from(time).right_aligned(), title);
     let part = if length > 0.0 { (elapsed / length).clamp(0.0, 1.0) } else { 1.0 };
     let bar = LineGauge::default()
@@ -93,6 +102,9 @@ fn head(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
     frame.render_widget(bar, gauge);
 }
 
+/// A small graph's title, its colour and what it shows of a second.
+type Graph<'a> = (&'a str, Color, fn(&Past) -> u64);
+
 fn small_graphs(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
     let last = course.history.back().copied().unwrap_or(Past { offered: 0, answered: 0, p99_us: 0 });
     let (offered, planned) = (units::count(last.offered), units::value(course.planned_rate));
@@ -100,7 +112,7 @@ fn small_graphs(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) 
     let offered = format!("Offered {offered}/s{planned} ");
     let answered = format!("Answered {}/s ", units::count(last.answered));
     let p99 = format!("p99 {}, log ", units::latency(last.p99_us as f64));
-    let graphs: [(&str, Color, fn(&Past) -> u64); 3] = [
+    let graphs: [Graph<'_>; 3] = [
         (&offered, Color::Gray, |past| past.offered),
         (&answered, Color::Blue, |past| past.answered),
         // From 100 µs on, a hundred steps for each factor of ten.
@@ -123,7 +135,8 @@ fn latency(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
         0 => "–".to_owned(),
         _ => units::latency(tally.response.at(quantile) as f64),
     };
-    let quantiles = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+    let quantiles =
+        [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
     let rows = quantiles.map(|(name, quantile)| {
         let style = if name == "p99" { look.strong() } else { Style::new() };
         row([name.to_owned(), value(&course.last, quantile), value(&course.whole, quantile)], style)
@@ -151,7 +164,9 @@ fn outcomes(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
         ("late", last.late, whole.late, look.bad(last.late, Color::Yellow)),
     ]);
     let share = |count: u64| units::share(count as f64 / whole.intended.max(1) as f64);
-    let rows = rows.into_iter().map(|(name, now, all, style)| row([name.to_owned(), units::count(now), units::count(all), share(all)], style));
+    let rows = rows
+        .into_iter()
+        .map(|(name, now, all, style)| row([name.to_owned(), units::count(now), units::count(all), share(all)], style));
     let header = row(["".to_owned(), "now".to_owned(), "whole run".to_owned(), "share".to_owned()], look.dim());
     let widths = [Constraint::Length(16), Constraint::Length(8), Constraint::Length(12), Constraint::Length(9)];
     frame.render_widget(Table::new(rows, widths).header(header).block(look.block("Outcomes ")), area);
@@ -179,7 +194,8 @@ fn tenants(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
         row(cells, look.bad(errors, Color::Red))
     });
     let header = row(["", "due", "ok", "shed", "errors", "p50", "p99"].map(str::to_owned), look.dim());
-    let widths = [Constraint::Min(10), Constraint::Length(12), Constraint::Length(12), Constraint::Length(9), Constraint::Length(9), Constraint::Length(9), Constraint::Length(9)];
+    let mut widths = [10, 12, 12, 9, 9, 9, 9].map(Constraint::Length);
+    widths[0] = Constraint::Min(10);
     let hidden = tenants.len().saturating_sub(shown);
     let title = if hidden > 0 { format!("Tenants, {hidden} more ") } else { "Tenants ".to_owned() };
     frame.render_widget(Table::new(rows, widths).header(header).block(look.block(&title)), area);
@@ -189,8 +205,16 @@ fn breakers(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
     let mut spans = Vec::new();
     for (name, state) in &course.breakers {
         let word = breaker(*state).0;
-        let colour = if word == "open" { Color::Red } else if word == "closed" { Color::Green } else { Color::Yellow };
-        spans.extend([Span::raw(format!("{} ", clean(label_of(name)))), Span::styled(word, look.of(colour).add_modifier(Modifier::BOLD)), Span::raw("   ")]);
+        let colour = match word {
+            "open" => Color::Red,
+            "closed" => Color::Green,
+            _ => Color::Yellow,
+        };
+        spans.extend([
+            Span::raw(format!("{} ", clean(label_of(name)))),
+            Span::styled(word, look.of(colour).add_modifier(Modifier::BOLD)),
+            Span::raw("   "),
+        ]);
     }
     if spans.is_empty() {
         spans.push(Span::styled("none known", look.dim()));
@@ -202,9 +226,15 @@ fn breakers(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
 fn marks(frame: &mut Frame<'_>, area: Rect, course: &Course, look: Look) {
     let shown = usize::from(area.height).saturating_sub(1);
     let lines = course.marks.iter().rev().take(shown).map(|mark| {
-        Line::from(vec![Span::styled(format!("{:>7}  ", units::clock(mark.at)), look.dim()), Span::raw(clean(&mark.text))])
+        Line::from(vec![
+            Span::styled(format!("{:>7}  ", units::clock(mark.at)), look.dim()),
+            Span::raw(clean(&mark.text)),
+        ])
     });
-    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(look.block("What happened, the last first ")), area);
+    frame.render_widget(
+        Paragraph::new(lines.collect::<Vec<_>>()).block(look.block("What happened, the last first ")),
+        area,
+    );
 }
 
 /// Where there is no room for the breakers and marks, those that matter.
@@ -212,8 +242,12 @@ fn foot(course: &Course, crowded: bool) -> String {
     let mut foot = String::new();
     if crowded {
         let open = course.breakers.iter().filter(|(_, state)| breaker(*state).0 != "closed");
-        open.for_each(|(name, state)| foot += &format!("breaker {} {} · ", clean(label_of(name)), breaker(*state).0));
-        course.marks.iter().rev().take(1).for_each(|mark| foot += &format!("{} {} · ", units::clock(mark.at), clean(&mark.text)));
+        for (name, state) in open {
+            foot += &format!("breaker {} {} · ", clean(label_of(name)), breaker(*state).0);
+        }
+        if let Some(mark) = course.marks.last() {
+            foot += &format!("{} {} · ", units::clock(mark.at), clean(&mark.text));
+        }
     }
     foot + "Ctrl-C ends the run and keeps what was measured"
 }
@@ -221,5 +255,6 @@ fn foot(course: &Course, crowded: bool) -> String {
 /// A name and figures, those to the right.
 fn row<const N: usize>(cells: [String; N], style: Style) -> Row<'static> {
     let cells = cells.into_iter().enumerate();
-    Row::new(cells.map(|(n, cell)| if n == 0 { Line::from(cell) } else { Line::from(cell).right_aligned() })).style(style)
+    Row::new(cells.map(|(n, cell)| if n == 0 { Line::from(cell) } else { Line::from(cell).right_aligned() }))
+        .style(style)
 }

@@ -78,7 +78,8 @@ pub struct Http1 {
 /// The connection is driven by whoever waits for an answer on it: no task of its own to be woken.
 struct Open {
     sender: http1::SendRequest<Body>,
-    driver: http1::Connection<Stream, Body>,
+    /// Until it has ended.
+    driver: Option<http1::Connection<Stream, Body>>,
 }
 
 impl Http1 {
@@ -103,7 +104,7 @@ impl Http1 {
         if let Some(mut kept) = self.kept.take() {
             match kept.exchange(request, &self.stray).await {
                 Ok(answer) => {
-                    self.kept = Some(kept);
+                    self.kept = kept.driver.is_some().then_some(kept);
                     return Ok(answer);
                 }
                 // It was closed meanwhile and nothing was sent: that is no failure.
@@ -115,14 +116,12 @@ impl Http1 {
         let stream = self.destination.connect(self.turn).await?;
         let (sender, driver) = http1::handshake(stream).await.map_err(|e| failure(&e))?;
         self.connecting = false;
-        let mut open = Open { sender, driver };
+        let mut open = Open { sender, driver: Some(driver) };
         let answer = open.exchange(request, &self.stray).await.map_err(|broken| match broken {
             Broken::Unsent(_) => Failure::Reset,
             Broken::Failed(failure) => failure,
         })?;
-        if self.destination.keep_alive {
-            self.kept = Some(open);
-        }
+        self.kept = (self.destination.keep_alive && open.driver.is_some()).then_some(open);
         Ok(answer)
     }
 }
@@ -148,16 +147,13 @@ impl Open {
             read(response).await.map_err(Broken::Failed)
         };
         let mut exchange = pin!(exchange);
-        let mut driver = Some(driver);
         poll_fn(|cx| {
             if let Poll::Ready(done) = exchange.as_mut().poll(cx) {
                 return Poll::Ready(done);
             }
-            if let Some(open) = &mut driver
-                && let Poll::Ready(ended) = Pin::new(&mut **open).poll(cx)
-            {
-                stray.set(stray.get() + u64::from(ended.is_err_and(|e| e.is_parse() || e.is_user())));
-                driver = None;
+            if let Some(Poll::Ready(ended)) = driver.as_mut().map(|driver| Pin::new(driver).poll(cx)) {
+                stray.set(stray.get() + u64::from(ended.is_err_and(|e| unasked(&e))));
+                *driver = None;
             }
             exchange.as_mut().poll(cx)
         })
@@ -285,6 +281,15 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
         }
     }
     Ok(Answer { status: head.status.as_u16(), retry_after: head.headers.contains_key(RETRY_AFTER) })
+}
+
+/// Whether a connection ended by bytes that came without a request: hyper has no word for it but the innermost error is
+/// none of those that a mere end has.
+fn unasked(error: &hyper::Error) -> bool {
+    match error.source() {
+        Some(source) => source.downcast_ref().is_some_and(unasked),
+        None => !error.is_canceled() && !error.is_closed() && !error.is_incomplete_message(),
+    }
 }
 
 /// What to call an error of the connection.

@@ -99,7 +99,7 @@ pub fn run(
     let told = senders.into_iter().map(|sender| sender.join().map_err(|_| LoadError::Panicked)?);
     let told = told.collect::<Result<Vec<Told>, LoadError>>()?;
     let stopped = stop.told();
-    let lasted = if stopped { began.elapsed().min(schedule.duration()) } else { schedule.duration() };
+    let lasted = stopped.map_or(schedule.duration(), |at| at.duration_since(began).min(schedule.duration()));
     let mut whole = Recorder::new(names.len());
     let (mut pulses, mut cut, mut stray) = (Vec::new(), 0, 0);
     for thread in told {
@@ -110,7 +110,7 @@ pub fn run(
     }
     let recording = whole.recording(&names, lasted);
     let generator = watchdog.end(pulses, &recording.all, cut, stray, &addresses);
-    Ok(Run { recording, generator, began: began_at, stopped })
+    Ok(Run { recording, generator, began: began_at, stopped: stopped.is_some() })
 }
 
 /// Whether the bounds can be. Returns the exchanges at once on a connection.
@@ -156,7 +156,7 @@ fn warm_up(schedule: &Schedule, bounds: &Bounds) -> Result<Option<Schedule>, Loa
         return Ok(None);
     }
     let warm_up = Schedule::constant(schedule.first_rate(), bounds.warm_up);
-    warm_up.map(Some).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))
+    warm_up.map(|warm_up| Some(warm_up.shared_as(schedule))).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))
 }
 
 /// The `index`-th of `parts` parts of a whole that are as equal as can be.

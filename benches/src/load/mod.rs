@@ -100,3 +100,6 @@ pub trait Source: Send + Sync + 'static {
     /// How a request was answered: its order and status, `None` for no answer. For whoever checks what arrived.
     fn answered(&self, order: u64, status: Option<u16>);
 }
+
+#[cfg(test)]
+mod tests;

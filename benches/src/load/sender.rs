@@ -73,16 +73,18 @@ pub struct Told {
 struct Moment {
     number: u64,
     at: Instant,
+    /// When it was given out, since when there had been a seat for it; `None` where it had to wait for one.
+    free_since: Option<Instant>,
 }
 
 /// What the pacer and the seats share.
 struct Crew {
     moments: RefCell<Peekable<Box<dyn Iterator<Item = Moment>>>>,
     idle: RefCell<Vec<Rc<Seat>>>,
-    /// Seats that nobody took yet.
-    spare: Cell<usize>,
+    seats: usize,
+    /// Of the seats, those that were taken at least once.
     taken: Cell<usize>,
-    /// Since when a seat was free without a break.
+    /// Since when there has been a free seat; `None` where there is none.
     free_since: Cell<Option<Instant>>,
     /// Told when a seat has become free.
     freed: Notify,
@@ -114,7 +116,7 @@ async fn work(order: Order) -> Result<Told, LoadError> {
     let clients = Clients::new(order.destination.clone(), order.connections);
     let crew = Rc::new(Crew::new(&order));
     let mut seats = JoinSet::new();
-    let ticks = tokio::task::spawn_local(tick(crew.clone(), order.live));
+    let ticks = tokio::task::spawn_local(tick(crew.clone(), order.live.clone()));
     let paced = tokio::select! {
         paced = pace(&crew, &clients, &mut seats) => paced,
         () = order.stop.wait() => Ok(()),
@@ -143,7 +145,9 @@ async fn work(order: Order) -> Result<Told, LoadError> {
         return Err(LoadError::Panicked);
     }
     paced?;
-    crew.record_unsent(order.stop.told().then(Instant::now));
+    crew.record_unsent(order.stop.told());
+    // Fails only where nobody watches.
+    let _ = order.live.send(Live { cells: crew.recorder.borrow_mut().take_live(), under_way: 0 });
     let crew = Rc::into_inner(crew).ok_or(LoadError::Panicked)?;
     Ok(Told {
         recorder: crew.recorder.into_inner(),
@@ -166,20 +170,22 @@ async fn pace(crew: &Rc<Crew>, clients: &Clients, seats: &mut JoinSet<()>) -> Re
             timer.until(next.min(crew.give_up)).await?;
             continue;
         }
-        let free = crew.idle.borrow_mut().pop();
-        if free.is_none() && crew.spare.get() == 0 {
+        if crew.free_since.get().is_none() {
             let _ = tokio::time::timeout_at(crew.give_up.into(), crew.freed.notified()).await;
             continue;
         }
-        let Some(moment) = crew.take() else { break };
-        match free {
+        let Some(moment) = crew.take_due(now) else { break };
+        let idle = crew.idle.borrow_mut().pop();
+        match idle {
             Some(seat) => seat.give(moment),
             None => {
                 let client = clients.client(crew.taken.get());
-                crew.spare.set(crew.spare.get() - 1);
                 crew.taken.set(crew.taken.get() + 1);
                 seats.spawn_local(sit(crew.clone(), client, moment));
             }
+        }
+        if crew.idle.borrow().is_empty() && crew.taken.get() == crew.seats {
+            crew.free_since.set(None);
         }
         given += 1;
         if given % BATCH == 0 {
@@ -224,15 +230,15 @@ async fn tick(crew: Rc<Crew>, live: SyncSender<Live>) {
 impl Crew {
     fn new(order: &Order) -> Crew {
         let (start, began, first) = (order.start, order.began, order.first);
-        let warm_up = order.warm_up.iter().flat_map(Schedule::moments).collect::<Vec<_>>();
-        let warm_up = warm_up.into_iter().map(move |(number, offset)| Moment { number, at: start + offset });
-        let counted =
-            order.schedule.moments().map(move |(number, offset)| Moment { number: first + number, at: began + offset });
+        let moment = |number, at| Moment { number, at, free_since: None };
+        let warm_up = order.warm_up.clone().into_iter().flat_map(|schedule| schedule.moments());
+        let warm_up = warm_up.map(move |(number, offset)| moment(number, start + offset));
+        let counted = order.schedule.moments().map(move |(number, offset)| moment(first + number, began + offset));
         let moments: Box<dyn Iterator<Item = Moment>> = Box::new(warm_up.chain(counted));
         Crew {
             moments: RefCell::new(moments.peekable()),
             idle: RefCell::default(),
-            spare: Cell::new(order.seats),
+            seats: order.seats,
             taken: Cell::new(0),
             free_since: Cell::new(Some(start)),
             freed: Notify::new(),
@@ -257,16 +263,13 @@ impl Crew {
         self.moments.borrow_mut().peek().map(|moment| moment.at)
     }
 
-    fn take(&self) -> Option<Moment> {
-        self.moments.borrow_mut().next()
-    }
-
-    /// The next moment where it has come: for a seat that has just become free.
+    /// The next moment where it has come.
     fn take_due(&self, now: Instant) -> Option<Moment> {
         if self.closing.get() || now >= self.give_up {
             return None;
         }
-        self.moments.borrow_mut().next_if(|next| next.at <= now)
+        let moment = self.moments.borrow_mut().next_if(|next| next.at <= now)?;
+        Some(Moment { free_since: self.free_since.get(), ..moment })
     }
 
     /// Waits for the next moment; `None` at the end.
@@ -323,11 +326,8 @@ impl Crew {
         if moment.at < self.began {
             return;
         }
-        if let Some(since) = self.free_since.get() {
+        if let Some(since) = moment.free_since {
             self.meter.borrow_mut().lag(sent.saturating_duration_since(moment.at.max(since)));
-        }
-        if self.spare.get() == 0 && self.idle.borrow().is_empty() {
-            self.free_since.set(None);
         }
         let late = sent.duration_since(moment.at) > LATE;
         self.late.set(self.late.get() + u64::from(late));

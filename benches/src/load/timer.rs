@@ -25,7 +25,12 @@ mod linux {
         pub fn new() -> io::Result<Self> {
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            Ok(Timer(AsyncFd::with_interest(timer, Interest::READABLE)?))
+            #[allow(
+                deprecated,
+                reason = "its successor is unsafe for descriptors that may be closed; this one is owned"
+            )]
+            let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+            Ok(Timer(timer))
         }
 
         /// Ends at this moment, or, seldom, before it.

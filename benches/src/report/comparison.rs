@@ -13,9 +13,8 @@ use crate::result::{Environment, Mark, RunResult};
 /// Runs that are compared.
 pub const MOST_RUNS: usize = 8;
 /// Their colours.
-const COLOURS: [&str; MOST_RUNS] = [
-    "blue", "orange", "green dashed", "pink", "sky dashed", "red", "purple dashed", "grey",
-];
+const COLOURS: [&str; MOST_RUNS] =
+    ["blue", "orange", "green dashed", "pink", "sky dashed", "red", "purple dashed", "grey"];
 const GROUP: &str = "runs";
 
 /// A figure of a run: its name, its value, how that is written.
@@ -136,7 +135,10 @@ fn differences(runs: &[RunResult]) -> Markup {
         ("memory, MiB", place(|place| units::count(place.memory_mib))),
         ("program", place(|place| place.program.clone())),
         ("gateway", place(|place| place.gateway.clone().unwrap_or_else(|| "–".to_owned()))),
-        ("its configuration", place(|place| place.config_digest.clone().unwrap_or_else(|| "–".to_owned()).chars().take(16).collect())),
+        (
+            "its configuration",
+            place(|place| place.config_digest.clone().unwrap_or_else(|| "–".to_owned()).chars().take(16).collect()),
+        ),
         ("on one machine", place(|place| if place.same_machine { "yes" } else { "no" }.to_owned())),
     ];
     let differ: Vec<_> = rows.iter().filter(|(_, values)| values.iter().any(|value| *value != values[0])).collect();
@@ -156,10 +158,18 @@ fn differences(runs: &[RunResult]) -> Markup {
 
 fn distributions(runs: &[RunResult]) -> Vec<Distribution<'_>> {
     let coloured = runs.iter().zip(COLOURS).enumerate();
-    coloured.map(|(n, (run, class))| Distribution { name: name(n, run), class, of: &run.recording.all.response }).collect()
+    coloured
+        .map(|(n, (run, class))| Distribution { name: name(n, run), class, of: &run.recording.all.response })
+        .collect()
 }
 
-fn over_time(runs: &[RunResult], title: &str, y: Axis, of: impl Fn(&Second) -> Option<f64>, write: fn(f64) -> String) -> Markup {
+fn over_time(
+    runs: &[RunResult],
+    title: &str,
+    y: Axis,
+    of: impl Fn(&Second) -> Option<f64>,
+    write: fn(f64) -> String,
+) -> Markup {
     let points = |run: &RunResult| -> Vec<_> {
         run.recording.seconds.iter().enumerate().map(|(n, second)| (n as f64 + 0.5, of(second))).collect()
     };

@@ -75,7 +75,8 @@ mod tests {
         (0..900).for_each(|_| histogram.record(Duration::from_micros(100)));
         (0..100).for_each(|_| histogram.record(Duration::from_micros(900)));
         let points = points(&histogram);
-        let places: Vec<(f64, f64)> = points.iter().map(|(x, y)| ((x * 100.0).round() / 100.0, y.unwrap_or(0.0))).collect();
+        let places: Vec<(f64, f64)> =
+            points.iter().map(|(x, y)| ((x * 100.0).round() / 100.0, y.unwrap_or(0.0))).collect();
         assert_eq!(places, [(0.0, 100.0), (1.0, 100.0), (1.0, 900.0), (3.3, 900.0)]);
     }
 }

@@ -26,7 +26,7 @@ impl Standing {
             _ if !run.generator.invalid.is_empty() => Standing::Invalid,
             Ended::Aborted { .. } => Standing::Fail,
             _ if broken => Standing::Fail,
-            Ended::Interrupted => Standing::Partial,
+            Ended::Interrupted | Ended::Partial { .. } => Standing::Partial,
             Ended::Complete if run.verdict.is_some() => Standing::Pass,
             Ended::Complete => Standing::Measured,
         }

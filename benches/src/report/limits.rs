@@ -17,7 +17,10 @@ const MOST: usize = 4;
 /// Those of a run: of its pass lines, the ones that read like `p99<25ms`.
 pub fn of(run: &RunResult) -> Vec<Limit> {
     let lines = run.verdict.iter().flat_map(|verdict| &verdict.lines);
-    lines.filter_map(|line| Some(Limit { text: line.wanted.clone(), micros: micros(&line.wanted)? })).take(MOST).collect()
+    lines
+        .filter_map(|line| Some(Limit { text: line.wanted.clone(), micros: micros(&line.wanted)? }))
+        .take(MOST)
+        .collect()
 }
 
 fn micros(wanted: &str) -> Option<f64> {
@@ -42,7 +45,9 @@ mod tests {
         assert_eq!(super::micros("p99<25ms"), Some(25_000.0));
         assert_eq!(super::micros(" p99.9 <= 1.5 s"), Some(1_500_000.0));
         assert_eq!(super::micros("p50<800us"), Some(800.0));
-        for other in ["error<0.1%", "lost=0", "p99<25", "p99:+10%", "pass<25ms", "p99<infs", "p99<-1ms", "", "<", "p<1ms"] {
+        for other in
+            ["error<0.1%", "lost=0", "p99<25", "p99:+10%", "pass<25ms", "p99<infs", "p99<-1ms", "", "<", "p<1ms"]
+        {
             assert_eq!(super::micros(other), None, "{other}");
         }
     }

@@ -37,7 +37,10 @@ pub fn story(run: &RunResult) -> String {
 /// The rest.
 pub fn worth_a_look(run: &RunResult) -> Vec<String> {
     let all = &run.recording.all;
-    [worst_second(run), waited(all), behind(run), turned_away(all), tenant(run), delivery(run)].into_iter().flatten().collect()
+    [worst_second(run), waited(all), behind(run), turned_away(all), tenant(run), delivery(run)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A second whose 99th percentile stands out from the others', with what had happened.
@@ -65,7 +68,9 @@ fn reason(marks: &[Mark], second: f64) -> String {
     let near = |mark: &&Mark| mark.at < second + 1.0 && second < mark.until.unwrap_or(mark.at) + AFTERMATH;
     let last = marks.iter().filter(near).max_by(|a, b| a.at.total_cmp(&b.at));
     last.map(|mark| match mark.until {
-        Some(until) if second >= until => format!(", {} after the end of “{}”", units::clock(second - until), mark.text),
+        Some(until) if second >= until => {
+            format!(", {} after the end of “{}”", units::clock(second - until), mark.text)
+        }
         _ if second < mark.at + 1.0 => format!(", at “{}”", mark.text),
         _ => format!(", {} after “{}”", units::clock(second - mark.at), mark.text),
     })
@@ -117,8 +122,12 @@ fn turned_away(all: &Tally) -> Option<String> {
 fn tenant(run: &RunResult) -> Option<String> {
     let all = &run.recording.all;
     let enough = |tally: &Tally| figures::errors(tally) >= 10 && tally.error_share() > 2.0 * all.error_share();
-    let (name, worst) =
-        run.recording.tenants.iter().filter(|(_, tally)| enough(tally)).max_by_key(|(_, tally)| figures::errors(tally))?;
+    let (name, worst) = run
+        .recording
+        .tenants
+        .iter()
+        .filter(|(_, tally)| enough(tally))
+        .max_by_key(|(_, tally)| figures::errors(tally))?;
     Some(format!(
         "Errors are not spread evenly: {name} had {} of its requests come to a bad end, all together {}.",
         units::share(worst.error_share()),

@@ -111,6 +111,9 @@ fn banners(run: &RunResult) -> Markup {
             Ended::Interrupted => {
                 p.banner.partial { strong { "A part of the run: " } "it was stopped after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) "." }
             }
+            Ended::Partial { why } => {
+                p.banner.partial { strong { "A part of the load: " } (why) }
+            }
             Ended::Aborted { why } => {
                 p.banner.fail { strong { "Aborted " } "after " (units::length(figures::scheduled_seconds(run))) " of " (units::length(run.plan.seconds)) ": " (why) }
             }
@@ -192,7 +195,10 @@ fn over_time(run: &RunResult, group: &str) -> Markup {
 fn distribution(run: &RunResult, group: &str) -> Markup {
     let all = &run.recording.all;
     let of = |name: &str, class, of| Distribution { name: name.to_owned(), class, of };
-    let lines = [of("service, from sending on", "green dashed", &all.service), of("response, from the intended moment on", "blue", &all.response)];
+    let lines = [
+        of("service, from sending on", "green dashed", &all.service),
+        of("response, from the intended moment on", "blue", &all.response),
+    ];
     html! {
         @if all.response.count() > 0 {
             section {

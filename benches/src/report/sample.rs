@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::record::{Digits, Exchange, Failure, Outcome, Recording, Second, Tally};
-use crate::result::{
-    Delivery, Ended, Environment, Generator, Line, Mark, Plan, RunResult, SCHEMA, Series, Verdict,
-};
+use crate::result::{Delivery, Ended, Environment, Generator, Line, Mark, Plan, RunResult, SCHEMA, Series, Verdict};
 
 /// A run in which nothing happened.
 pub fn empty(name: &str) -> RunResult {
@@ -100,7 +98,8 @@ pub fn run(name: &str, shape: &Shape) -> RunResult {
 
 fn exchange(moment: f64, tenant: usize, shape: &Shape, chance: &mut Chance) -> Exchange {
     let stalled = f64::from(shape.seconds) * 0.8;
-    let waited = if (stalled..stalled + 2.0).contains(&moment) { stalled + 2.0 - moment } else { 0.0002 * chance.next() };
+    let waited =
+        if (stalled..stalled + 2.0).contains(&moment) { stalled + 2.0 - moment } else { 0.0002 * chance.next() };
     // Logarithmic normal, roughly, with a second hump of misses.
     let spread: f64 = (0..6).map(|_| chance.next() - 0.5).sum();
     let miss = if chance.next() < 0.08 { 4.0 } else { 1.0 };
@@ -131,14 +130,16 @@ fn meanwhile(run: &mut RunResult, shape: &Shape) {
     let (down, up) = (shape.down.start, shape.down.end);
     let mark = |at: f64, until, text: &str| Mark { at, until, text: text.to_owned() };
     run.marks = vec![mark(down, Some(up), "ERP down"), mark(f64::from(shape.seconds) * 0.8, None, "reload")];
-    let every = |of: &dyn Fn(f64) -> f64| (0..shape.seconds * 2).map(|n| f64::from(n) / 2.0).map(|at| (at, of(at))).collect();
+    let every =
+        |of: &dyn Fn(f64) -> f64| (0..shape.seconds * 2).map(|n| f64::from(n) / 2.0).map(|at| (at, of(at))).collect();
     let series = |name: &str, unit: &str, points| Series { name: name.to_owned(), unit: unit.to_owned(), points };
     let state = |at: f64| match at {
         _ if at < down + 3.0 || at > up + 4.0 => 0.0,
         _ if (at - down) % 5.0 < 1.0 => 1.0,
         _ => 2.0,
     };
-    let waiting = |at: f64| if at < down { 3.0 } else { ((at.min(up) - down) * 40.0 - (at - up).max(0.0) * 90.0).max(3.0) };
+    let waiting =
+        |at: f64| if at < down { 3.0 } else { ((at.min(up) - down) * 40.0 - (at - up).max(0.0) * 90.0).max(3.0) };
     run.series = vec![
         series("sluis_breaker_state{upstream=\"erp\"}", "breaker", every(&state)),
         series("sluis_breaker_state{upstream=\"crm\"}", "breaker", every(&|_| 0.0)),

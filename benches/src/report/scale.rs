@@ -58,9 +58,8 @@ impl Axis {
 
     /// Seconds of a run, from its first moment.
     pub fn time(seconds: f64) -> Self {
-        const STEPS: [f64; 15] = [
-            0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0,
-        ];
+        const STEPS: [f64; 15] =
+            [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
         let high = units::finite(seconds).max(1.0);
         let step = STEPS.into_iter().find(|step| high / step <= 12.0).unwrap_or_else(|| round_up(high / 12.0));
         Axis::with(0.0, high, false, multiples(step, high), units::clock)
@@ -146,7 +145,10 @@ mod tests {
         assert_eq!(labels(&Axis::amount(4_998.0, units::short)), ["0", "2,000", "4,000", "6,000"]);
         assert_eq!(labels(&Axis::latency(3_000.0, 11_800.0)), ["0", "5 ms", "10 ms", "15 ms"]);
         assert_eq!(labels(&Axis::latency(800.0, 2_100_000.0)), ["1 ms", "10 ms", "100 ms", "1 s"]);
-        assert_eq!(labels(&Axis::time(120.0)), ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s", "1:00", "1:10", "1:20", "1:30", "1:40", "1:50", "2:00"]);
+        assert_eq!(
+            labels(&Axis::time(120.0)),
+            ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s", "1:00", "1:10", "1:20", "1:30", "1:40", "1:50", "2:00"]
+        );
         assert_eq!(labels(&Axis::quantiles(4.2)), ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
     }
 

@@ -149,7 +149,10 @@ pub fn plan(run: &RunResult) -> Markup {
         ("Target", plan.target.clone()),
         ("Protocol", plan.protocol.clone()),
         ("Schedule", plan.schedule.clone()),
-        ("Length", format!("{}, after a warm-up of {}", units::length(plan.seconds), units::length(plan.warm_up_seconds))),
+        (
+            "Length",
+            format!("{}, after a warm-up of {}", units::length(plan.seconds), units::length(plan.warm_up_seconds)),
+        ),
         ("Connections", format!("{} at most", units::count(plan.connections as u64))),
         ("Tenants", plan.mix.clone()),
         ("Digest of the load", plan.digest.clone()),

@@ -23,9 +23,7 @@ pub fn table(run: &RunResult) -> Markup {
     }
     tenants.sort_by(|a, b| b.1.intended.cmp(&a.1.intended).then(a.0.cmp(b.0)));
     let seconds = &run.recording.seconds;
-    let of_all = || seconds.iter().flat_map(|second| second.tenants.values());
-    let p99s = || of_all().filter(|tally| tally.response.count() > 0).map(|tally| tally.response.at(0.99));
-    let latency = Axis::latency(p99s().min().unwrap_or(0) as f64, p99s().max().unwrap_or(0) as f64);
+    let latency = latency_axis(seconds);
     html! {
         section {
             h2 { "Tenants" }
@@ -47,6 +45,14 @@ pub fn table(run: &RunResult) -> Markup {
             }
         }
     }
+}
+
+/// One for all tenants' 99th percentiles.
+fn latency_axis(seconds: &[Second]) -> Axis {
+    let tallies = seconds.iter().flat_map(|second| second.tenants.values());
+    let p99s = tallies.filter(|tally| tally.response.count() > 0).map(|tally| tally.response.at(0.99));
+    let ends = p99s.fold((u64::MAX, 0), |(low, high), p99| (low.min(p99), high.max(p99)));
+    Axis::latency(ends.0 as f64, ends.1 as f64)
 }
 
 fn row(name: &str, tally: &Tally, seconds: &[Second], latency: &Axis) -> Markup {

@@ -38,8 +38,19 @@ fn a_page_shows_the_whole_run() {
     let run = sample::run("erp-down", &SHORT);
     let page = checked(std::slice::from_ref(&run));
     for expected in [
-        "✗ FAIL", "p99&lt;25ms", "A ERP down", "Breakers", ">Queue<", "globex", "Delivery", "The generator", "AMD EPYC 7763",
-        "Where the answers lie", "Latency by percentile", "Not answered well, a second", "The worst second was at 16 s",
+        "✗ FAIL",
+        "p99&lt;25ms",
+        "A ERP down",
+        "Breakers",
+        ">Queue<",
+        "globex",
+        "Delivery",
+        "The generator",
+        "AMD EPYC 7763",
+        "Where the answers lie",
+        "Latency by percentile",
+        "Not answered well, a second",
+        "The worst second was at 16 s",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
     }
@@ -63,7 +74,9 @@ fn whatever_a_run_says_is_text() {
     run.ended = Ended::Aborted { why: evil.to_owned() };
     run.generator.invalid = vec![evil.to_owned()];
     run.generator.warnings = vec![evil.to_owned()];
-    for text in [&mut run.started, &mut run.plan.target, &mut run.plan.mix, &mut run.environment.cpu, &mut run.plan.digest] {
+    for text in
+        [&mut run.started, &mut run.plan.target, &mut run.plan.mix, &mut run.environment.cpu, &mut run.plan.digest]
+    {
         *text = evil.to_owned();
     }
     run.marks.push(Mark { at: 1.0, until: None, text: evil.to_owned() });
@@ -110,11 +123,18 @@ fn values_beyond_all_measure_stay_within_the_page() {
     run.recording.seconds[3].all.ok = u64::MAX / 4;
     let late = Duration::from_secs(1 << 40);
     let moment = Duration::ZERO;
-    let exchange =
-        Exchange { tenant: 0, intended: moment, sent: moment, ended: late, status: Some(599), outcome: Outcome::Refused };
+    let exchange = Exchange {
+        tenant: 0,
+        intended: moment,
+        sent: moment,
+        ended: late,
+        status: Some(599),
+        outcome: Outcome::Refused,
+    };
     run.recording.all.record(&exchange);
     run.recording.seconds[0].all.record(&exchange);
-    (run.plan.seconds, run.recording.seconds_measured, run.generator.busiest_thread) = (f64::NAN, f64::INFINITY, f64::NAN);
+    (run.plan.seconds, run.recording.seconds_measured, run.generator.busiest_thread) =
+        (f64::NAN, f64::INFINITY, f64::NAN);
     checked(&[run.clone()]);
     checked(&[run, sample::empty("other")]);
 }
@@ -136,7 +156,12 @@ fn a_long_run_has_a_page_of_bounded_size() {
 #[test]
 fn several_runs_lie_over_each_other() {
     let runs: Vec<RunResult> = (0..10)
-        .map(|n| sample::run(&format!("run-{n}"), &Shape { slower: 1.0 + f64::from(n) / 10.0, seconds: 3, rate: 40, ..SHORT }))
+        .map(|n| {
+            sample::run(
+                &format!("run-{n}"),
+                &Shape { slower: 1.0 + f64::from(n) / 10.0, seconds: 3, rate: 40, ..SHORT },
+            )
+        })
         .collect();
     let page = checked(&runs);
     assert!(page.contains("The first 8 of 10 runs"));

@@ -50,9 +50,11 @@ pub fn end(run: &RunResult) -> f64 {
 /// What was offered in each second, and what became of it.
 pub fn load(run: &RunResult, group: &str) -> Markup {
     let columns = columns(run, |tally| tally.intended);
-    let offered: Vec<_> = columns.iter().map(|(second, all)| (*second, Some(rate(run, *second, all.intended)))).collect();
+    let offered: Vec<_> =
+        columns.iter().map(|(second, all)| (*second, Some(rate(run, *second, all.intended)))).collect();
     let most = offered.iter().filter_map(|point| point.1).fold(0.0, f64::max);
-    let mut plot = plot(run, "Requests a second, offered and what became of them", group, Axis::amount(most, units::short));
+    let mut plot =
+        plot(run, "Requests a second, offered and what became of them", group, Axis::amount(most, units::short));
     plot.areas = stacked(run, &columns, &OUTCOMES);
     plot.lines = vec![Curve::steps("offered", "ink dashed", &offered)];
     plot.write = units::value;

@@ -1,6 +1,6 @@
 //! Where a run took place, as the kernel tells.
 
-use std::net::{IpAddr, TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 
 use sha2::{Digest, Sha256};
 
@@ -42,8 +42,7 @@ pub fn program() -> String {
 /// Whether a host is this machine. Looks the name up, so it may wait as long as the system does.
 pub fn is_here(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
-    let local = |address: IpAddr| address.is_loopback() || TcpListener::bind((address, 0)).is_ok();
-    (host, 0).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(|address| local(address.ip())))
+    (host, 0).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(crate::load::own))
 }
 
 /// SHA-256, hexadecimal, of named parts in their order: equal only where all of them are.

@@ -53,6 +53,11 @@ pub enum Ended {
     Complete,
     /// By Ctrl-C: the document holds the part until then.
     Interrupted,
+    /// Without a part of its load: the document holds the others.
+    Partial {
+        /// Which part, and why.
+        why: String,
+    },
     /// By `--abort-on`.
     Aborted {
         /// The line that broke, with what was seen.

@@ -85,6 +85,16 @@ impl Slo {
         Verdict { holds: lines.iter().all(|line| line.holds), lines }
     }
 
+    /// These lines and `error<1%`, unless one of them speaks of errors: a latency alone is best where all fails.
+    pub fn with_errors(mut self) -> Slo {
+        let error = Measure::Counted(Counted::Error);
+        if !self.lines.iter().any(|line| line.measure == error) {
+            let (text, comparison, bound) = ("error<1%".to_owned(), Comparison::Less, Bound::Share(0.01));
+            self.lines.push(PassLine { text, tenant: None, measure: error, comparison, bound });
+        }
+        self
+    }
+
     /// Whether a line needs the sink to be asked.
     pub fn asks_the_sink(&self) -> bool {
         self.lines.iter().any(|line| matches!(line.measure, Measure::Delivered(_)))

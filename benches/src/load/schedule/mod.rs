@@ -4,6 +4,7 @@
 //! itself: nothing adds up, however long the run.
 
 mod parse;
+mod rate;
 mod trace;
 
 use std::fmt;
@@ -143,7 +144,7 @@ impl Schedule {
     }
 
     /// Each moment with its number, counted over all shares, and its offset from the start; ascending.
-    pub fn moments(&self) -> impl Iterator<Item = (u64, Duration)> + Send + 'static {
+    pub fn moments(&self) -> impl Iterator<Item = (u64, Duration)> + use<> {
         let (schedule, Share { index, of }) = (self.clone(), self.share);
         let mut segment = 0;
         (0..self.total()).map(move |turn| {
