@@ -60,7 +60,8 @@ impl Kept {
 
     /// One point more of a series.
     pub fn add(&mut self, name: &str, unit: &str, at: f64, value: f64) {
-        if self.series.len() >= MAX_SERIES && !self.series.contains_key(name) {
+        // The warm-up is not on the time line.
+        if at < 0.0 || self.series.len() >= MAX_SERIES && !self.series.contains_key(name) {
             return;
         }
         let new = || Series { name: name.to_owned(), unit: unit.to_owned(), points: Vec::new() };

@@ -195,7 +195,9 @@ impl Work {
         if second >= seconds.len() && second < MAX_SECONDS {
             seconds.resize(second + 1, Second::default());
         }
-        seconds.get_mut(second).map(count);
+        if let Some(second) = seconds.get_mut(second) {
+            count(second);
+        }
     }
 }
 

@@ -123,9 +123,10 @@ fn the_issuer_publishes_what_it_has_and_can_be_away() {
     assert!(keys("/jwks.json").ends_with("{\"keys\":[]}"));
     assert!(keys("/other").starts_with("HTTP/1.1 404"));
     idp.publish("{\"keys\":[1]}".to_owned());
-    idp.set_latency(Duration::from_millis(2));
+    let change = |yaml| serde_saphyr::from_str::<Change>(yaml).unwrap().apply("idp", &Behaviour::default()).unwrap();
+    idp.behave(change("{latency: 2ms}"));
     assert!(keys("/jwks.json").ends_with("{\"keys\":[1]}"));
-    idp.set_state(State::Down);
+    idp.behave(change("down"));
     assert!(keys("/jwks.json").starts_with("HTTP/1.1 503"));
     assert_eq!(idp.fetches(), 4);
 }

@@ -66,8 +66,6 @@ pub struct Scenario {
 struct Stream {
     workload: Workload,
     schedule: Schedule,
-    /// Moments of each of its seconds.
-    moments: Vec<f64>,
     /// When it begins.
     from: Duration,
     connections: usize,
@@ -100,16 +98,16 @@ impl Scenario {
         &self.components
     }
 
-    /// Requests that were wanted in the second that has just passed, at a time from the first moment.
+    /// Requests a second that are wanted at a time from the first moment.
     fn rate_at(&self, at: Duration) -> f64 {
-        let second = at.as_secs().saturating_sub(1) as usize;
-        self.streams.iter().filter_map(|stream| stream.moments.get(second.checked_sub(stream.from.as_secs() as usize)?)).sum()
+        self.streams.iter().filter_map(|stream| Some(stream.schedule.rate_at(at.checked_sub(stream.from)?))).sum()
     }
 }
 
 /// Names of the scenarios that come with the program, ascending.
 pub fn names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = EMBEDDED.files().filter_map(|file| file.path().file_stem()?.to_str()).collect();
+    let files = EMBEDDED.files().map(include_dir::File::path);
+    let mut names: Vec<&str> = files.filter_map(|file| file.to_str()?.strip_suffix(".yaml")).collect();
     names.sort_unstable();
     names
 }

@@ -63,60 +63,63 @@ pub(super) struct Percentile {
 
 impl WrittenPass {
     pub fn check(self, at: &str, clock: Clock, tenants: &[String]) -> Result<Pass, Invalid> {
-        let part = |name: &str, of: &Option<[String; 2]>| {
-            of.as_ref().map(|of| part(&format!("{at}.{name}"), clock, of)).transpose()
-        };
-        let (between, with) = (part("between", &self.between)?, part("with", &self.with)?);
         if let Some(of) = self.of.as_ref().filter(|of| !tenants.contains(of)) {
             return Err(Invalid::new(format!("{at}.of"), format!("no load has a tenant `{of}`")));
         }
-        let needs = |name: &str| Invalid::new(at, format!("needs `{name}`"));
-        let only = |used: &[&str]| self.only(at, used);
-        let kind = match (&self.slo, &self.compare, &self.arrival, &self.drained, self.erp_at_once) {
-            (Some(text), None, None, None, None) => {
-                only(&["between"])?;
-                let slo = Slo::parse(text).map_err(|error| Invalid::new(format!("{at}.slo"), error.to_string()))?;
-                if let Some(unknown) = slo.unknown_tenant(tenants) {
-                    return Err(Invalid::new(format!("{at}.slo"), format!("no load has a tenant `{unknown}`")));
-                }
-                if between.is_some() && slo.asks_the_sink() {
-                    return Err(Invalid::new(format!("{at}.between"), "what arrived is counted for the whole only"));
-                }
-                Kind::Slo(slo, between)
-            }
-            (None, Some(name), None, None, None) => {
-                only(&["of", "between", "with", "at_most"])?;
-                let (factor, more) = bound(&format!("{at}.at_most"), self.at_most.as_deref().ok_or(needs("at_most"))?)?;
-                Kind::Compare {
-                    percentile: Percentile::parse(&format!("{at}.compare"), name)?,
-                    of: self.of.clone(),
-                    part: between.ok_or(needs("between"))?,
-                    with: with.ok_or(needs("with"))?,
-                    factor,
-                    more,
-                }
-            }
-            (None, None, Some(name), None, None) => {
-                only(&["of", "between", "at_most"])?;
-                let at_most = self.at_most.as_deref().ok_or(needs("at_most"))?;
-                Kind::Arrival {
-                    percentile: Percentile::parse(&format!("{at}.arrival"), name)?,
-                    of: self.of.clone(),
-                    part: between,
-                    at_most: text::duration(&format!("{at}.at_most"), at_most)?,
-                }
-            }
+        let (slo, compare, arrival) = (self.slo.as_deref(), self.compare.as_deref(), self.arrival.as_deref());
+        let kind = match (slo, compare, arrival, self.drained.as_deref(), self.erp_at_once) {
+            (Some(text), None, None, None, None) => self.levels(at, clock, tenants, text)?,
+            (None, Some(name), None, None, None) => self.comparison(at, clock, name)?,
+            (None, None, Some(name), None, None) => self.waits(at, clock, name)?,
             (None, None, None, Some(within), None) => {
-                only(&[])?;
+                self.only(at, &[])?;
                 Kind::Drained(text::duration(&format!("{at}.drained"), within)?)
             }
             (None, None, None, None, Some(most)) => {
-                only(&[])?;
+                self.only(at, &[])?;
                 Kind::ErpAtOnce(most)
             }
             _ => return Err(Invalid::new(at, "one of slo, compare, arrival, drained and erp_at_once is wanted")),
         };
         Ok(Pass { kind, place: self.place() })
+    }
+
+    fn levels(&self, at: &str, clock: Clock, tenants: &[String], text: &str) -> Result<Kind, Invalid> {
+        self.only(at, &["between"])?;
+        let refuse = |what: String| Invalid::new(format!("{at}.slo"), what);
+        let slo = Slo::parse(text).map_err(|error| refuse(error.to_string()))?;
+        if let Some(unknown) = slo.unknown_tenant(tenants) {
+            return Err(refuse(format!("no load has a tenant `{unknown}`")));
+        }
+        if self.between.is_some() && slo.asks_the_sink() {
+            return Err(Invalid::new(format!("{at}.between"), "what arrived is counted for the whole only"));
+        }
+        Ok(Kind::Slo(slo, part(&format!("{at}.between"), clock, self.between.as_ref())?))
+    }
+
+    fn comparison(&self, at: &str, clock: Clock, name: &str) -> Result<Kind, Invalid> {
+        self.only(at, &["of", "between", "with", "at_most"])?;
+        let needs = |name: &str| Invalid::new(at, format!("needs `{name}`"));
+        let (factor, more) = bound(&format!("{at}.at_most"), self.at_most.as_deref().ok_or(needs("at_most"))?)?;
+        Ok(Kind::Compare {
+            percentile: Percentile::parse(&format!("{at}.compare"), name)?,
+            of: self.of.clone(),
+            part: part(&format!("{at}.between"), clock, self.between.as_ref())?.ok_or(needs("between"))?,
+            with: part(&format!("{at}.with"), clock, self.with.as_ref())?.ok_or(needs("with"))?,
+            factor,
+            more,
+        })
+    }
+
+    fn waits(&self, at: &str, clock: Clock, name: &str) -> Result<Kind, Invalid> {
+        self.only(at, &["of", "between", "at_most"])?;
+        let at_most = self.at_most.as_deref().ok_or_else(|| Invalid::new(at, "needs `at_most`"))?;
+        Ok(Kind::Arrival {
+            percentile: Percentile::parse(&format!("{at}.arrival"), name)?,
+            of: self.of.clone(),
+            part: part(&format!("{at}.between"), clock, self.between.as_ref())?,
+            at_most: text::duration(&format!("{at}.at_most"), at_most)?,
+        })
     }
 
     /// Refuses what a line of this kind has no use for.
@@ -140,13 +143,14 @@ impl WrittenPass {
     }
 }
 
-fn part(at: &str, clock: Clock, [from, to]: &[String; 2]) -> Result<Part, Invalid> {
+fn part(at: &str, clock: Clock, written: Option<&[String; 2]>) -> Result<Option<Part>, Invalid> {
+    let Some([from, to]) = written else { return Ok(None) };
     let second = |text: &str| Ok::<usize, Invalid>(clock.time(at, text)?.as_secs_f64().round() as usize);
     let (from, to) = (second(from)?, second(to)?);
     if from >= to {
         return Err(Invalid::new(at, "must be a whole second long at least, after scaling"));
     }
-    Ok((from, to))
+    Ok(Some((from, to)))
 }
 
 /// `1.5x + 5ms`: so many times the other, and so much more.

@@ -284,19 +284,15 @@ impl<'a> Course<'a> {
 
     /// All orders that were accepted from the first moment on.
     fn arrivals(&self) -> Vec<Arrival<'_>> {
-        let of = |traffic: &'_ Arc<Traffic>| {
-            let began = self.first.saturating_duration_since(traffic.orders().began());
-            traffic.orders().times().filter_map(move |(number, accepted, arrived)| {
-                let accepted = accepted.checked_sub(began)?;
-                Some((number, accepted, arrived.map(|arrived| arrived.saturating_sub(began))))
-            })
-        };
         let mut all = Vec::new();
         for traffic in &self.traffic {
-            all.extend(of(traffic).map(|(number, accepted, arrived)| Arrival {
-                tenant: &traffic.tenants()[traffic.tenant_of(number)],
-                accepted,
-                arrived,
+            let before = self.first.saturating_duration_since(traffic.orders().began());
+            all.extend(traffic.orders().times().filter_map(|(number, accepted, arrived)| {
+                Some(Arrival {
+                    tenant: &traffic.tenants()[traffic.tenant_of(number)],
+                    accepted: accepted.checked_sub(before)?,
+                    arrived: arrived.map(|arrived| arrived.saturating_sub(before)),
+                })
             }));
         }
         all

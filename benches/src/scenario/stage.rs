@@ -146,7 +146,7 @@ impl Stage {
     pub fn act(&mut self, action: &Action) -> Result<(), Error> {
         match action {
             Action::Erp(behaviour) => self.erp.behave(behaviour.clone()),
-            Action::Idp(state) => self.idp.set_state(*state),
+            Action::Idp(behaviour) => self.idp.behave(behaviour.clone()),
             Action::Keys(Keys::Rotate) => {
                 self.issuer.rotate()?;
                 self.idp.publish(self.issuer.jwks());

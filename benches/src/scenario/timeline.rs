@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::written::Clock;
 use crate::parts::slow;
-use crate::parts::{Behaviour, Change, State};
+use crate::parts::{Behaviour, Change};
 use crate::workload::Invalid;
 
 /// Most steps of a scenario, repetitions counted out.
@@ -24,7 +24,7 @@ pub(super) struct Event {
     /// Happens again after each of these.
     every: Option<String>,
     erp: Option<Change>,
-    idp: Option<State>,
+    idp: Option<Change>,
     keys: Option<Keys>,
     gateway: Option<Process>,
     reload: Option<Value>,
@@ -77,7 +77,7 @@ pub(super) struct Step {
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     Erp(Behaviour),
-    Idp(State),
+    Idp(Behaviour),
     Keys(Keys),
     Gateway(Process),
     /// RFC 7396: laid over the configuration.
@@ -96,7 +96,7 @@ pub(super) fn lower(events: Vec<Event>, clock: Clock, erp: &Behaviour) -> Result
         .collect::<Result<_, Invalid>>()?;
     events.sort_by_key(|(at, n, _)| (*at, *n));
     let mut steps = Vec::new();
-    let mut erp = erp.clone();
+    let mut systems = Systems { erp: erp.clone(), idp: Behaviour::default() };
     for (at, n, event) in events {
         let place = format!("at[{n}]");
         let time = |name: &str, text: &Option<String>| {
@@ -106,7 +106,7 @@ pub(super) fn lower(events: Vec<Event>, clock: Clock, erp: &Behaviour) -> Result
         if until.is_some_and(|until| until <= at) {
             return Err(Invalid::new(format!("{place}.until"), "is not after `at`"));
         }
-        let (action, undo, text) = event.action(&place, &mut erp, until.is_some() && every.is_none())?;
+        let (action, undo, text) = event.action(&place, &mut systems, until.is_some() && every.is_none())?;
         let text = Some(text);
         match (every, until) {
             (None, until) => {
@@ -136,19 +136,30 @@ pub(super) fn lower(events: Vec<Event>, clock: Clock, erp: &Behaviour) -> Result
     Ok(steps)
 }
 
+/// How they behave at a time.
+struct Systems {
+    erp: Behaviour,
+    idp: Behaviour,
+}
+
+/// The behaviour after a change, and the one before it, which the system has again where the change is undone.
+fn behave(at: &str, change: &Change, now: &mut Behaviour, undone: bool) -> Result<(Behaviour, Behaviour), Invalid> {
+    let after = change.apply(at, now)?;
+    let before = if undone { now.clone() } else { std::mem::replace(now, after.clone()) };
+    Ok((after, before))
+}
+
 impl Event {
-    /// What happens, what undoes it, and how it is called. `erp` is how the ERP behaves before and after.
-    fn action(self, place: &str, erp: &mut Behaviour, undone: bool) -> Result<(Action, Option<Action>, String), Invalid> {
+    /// What happens, what undoes it, and how it is called.
+    fn action(self, place: &str, systems: &mut Systems, undone: bool) -> Result<(Action, Option<Action>, String), Invalid> {
         let mut all: Vec<(Action, Option<Action>, String)> = Vec::new();
         if let Some(change) = self.erp {
-            let after = change.apply(&format!("{place}.erp"), erp)?;
-            let text = format!("ERP {}", change.words());
-            let before = if undone { erp.clone() } else { std::mem::replace(erp, after.clone()) };
-            all.push((Action::Erp(after), Some(Action::Erp(before)), text));
+            let (after, before) = behave(&format!("{place}.erp"), &change, &mut systems.erp, undone)?;
+            all.push((Action::Erp(after), Some(Action::Erp(before)), format!("ERP {}", change.words())));
         }
-        if let Some(state) = self.idp {
-            let text = format!("issuer {}", state.word());
-            all.push((Action::Idp(state), Some(Action::Idp(State::Up)), text));
+        if let Some(change) = self.idp {
+            let (after, before) = behave(&format!("{place}.idp"), &change, &mut systems.idp, undone)?;
+            all.push((Action::Idp(after), Some(Action::Idp(before)), format!("issuer {}", change.words())));
         }
         if let Some(keys) = self.keys {
             let text = if keys == Keys::Rotate { "new signing key" } else { "old keys gone" };

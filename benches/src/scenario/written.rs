@@ -147,12 +147,7 @@ impl WrittenStream {
         if schedule.total() > MAX_MOMENTS {
             return Err(Invalid::new(at("schedule"), format!("more than {MAX_MOMENTS} requests")));
         }
-        let mut moments = vec![0.0; schedule.duration().as_secs() as usize + 1];
-        for (_, moment) in schedule.moments() {
-            moments[moment.as_secs() as usize] += 1.0;
-        }
         Ok(Stream {
-            moments,
             schedule,
             workload: self.workload,
             from: self.from.map_or(Ok(Duration::ZERO), |text| clock.time(&at("from"), &text)).and_then(whole(&at("from")))?,
