@@ -43,6 +43,17 @@ pub enum State {
 }
 
 impl State {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Down => "down",
+            State::Refused => "refused",
+            State::Reset => "reset",
+            State::Silent => "silent",
+        }
+    }
+
     /// How its callers are met.
     pub fn door(self) -> Door {
         match self {
@@ -169,6 +180,16 @@ fn unavailable() -> u16 {
 }
 
 impl Change {
+    /// In a few words, for a time line.
+    pub fn words(&self) -> String {
+        let Written { latency, errors, concurrency, state } = &self.0;
+        let mut words: Vec<String> = state.iter().map(|state| state.word().to_owned()).collect();
+        words.extend(latency.iter().map(|latency| format!("takes {latency}")));
+        words.extend(errors.iter().map(|errors| format!("errs {}", errors.share)));
+        words.extend(concurrency.iter().map(|concurrency| format!("works on {concurrency} at once")));
+        words.join(", ")
+    }
+
     /// The behaviour after this change.
     pub fn apply(&self, at: &str, to: &Behaviour) -> Result<Behaviour, Invalid> {
         let Written { latency, errors, concurrency, state } = &self.0;

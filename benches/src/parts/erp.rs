@@ -66,6 +66,13 @@ impl Behaves {
         let desks = Arc::new(Semaphore::new(behaviour.concurrency));
         Behaves { behaviour, since: Instant::now(), desks }
     }
+
+    /// At the same desks, where there are as many as before: some may be taken.
+    fn after(&self, behaviour: Behaviour) -> Behaves {
+        let same = self.behaviour.concurrency == behaviour.concurrency;
+        let desks = if same { self.desks.clone() } else { Arc::new(Semaphore::new(behaviour.concurrency)) };
+        Behaves { behaviour, since: Instant::now(), desks }
+    }
 }
 
 impl Erp {
@@ -78,7 +85,7 @@ impl Erp {
     pub fn start_at(address: SocketAddr, behaviour: Behaviour) -> std::io::Result<Erp> {
         let work = Arc::new(Work {
             began: Instant::now(),
-            behaves: ArcSwap::from_pointee(Behaves::now(Behaviour::default())),
+            behaves: ArcSwap::from_pointee(Behaves::now(behaviour.clone())),
             runs: RwLock::default(),
             requests: AtomicU64::new(0),
             at_once: AtomicUsize::new(0),
@@ -98,7 +105,8 @@ impl Erp {
     /// Behaves like this from here on. Orders that it works on are finished as they were begun, unless it is gone.
     pub fn behave(&self, behaviour: Behaviour) {
         let door = behaviour.state.door();
-        self.work.behaves.store(Arc::new(Behaves::now(behaviour)));
+        let after = self.work.behaves.load().after(behaviour);
+        self.work.behaves.store(Arc::new(after));
         self.server.set_door(door);
     }
 
@@ -187,7 +195,9 @@ impl Work {
         if second >= seconds.len() && second < MAX_SECONDS {
             seconds.resize(second + 1, Second::default());
         }
-        seconds.get_mut(second).map(count);
+        if let Some(second) = seconds.get_mut(second) {
+            count(second);
+        }
     }
 }
 

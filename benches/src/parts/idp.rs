@@ -1,9 +1,9 @@
-//! The issuer's endpoint: its key set at `/jwks.json`, which can be slow or away.
+//! The issuer's endpoint: its key set at `/jwks.json`, which can be slow, wrong or away.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,8 +12,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::behaviour::State;
+use super::behaviour::{Behaviour, State};
 use super::server::{Answer, Handler, Server};
+use crate::workload::draw::Draw;
 
 /// See the module.
 pub struct Idp {
@@ -29,8 +30,8 @@ struct Keys {
 #[derive(Clone)]
 struct Serves {
     set: Bytes,
-    state: State,
-    latency: Duration,
+    behaviour: Behaviour,
+    since: Instant,
 }
 
 impl Idp {
@@ -41,7 +42,7 @@ impl Idp {
 
     /// At this address.
     pub fn start_at(address: SocketAddr, jwks: String) -> std::io::Result<Idp> {
-        let serves = Serves { set: jwks.into(), state: State::Up, latency: Duration::ZERO };
+        let serves = Serves { set: jwks.into(), behaviour: Behaviour::default(), since: Instant::now() };
         let keys = Arc::new(Keys { serves: ArcSwap::from_pointee(serves), fetches: AtomicU64::new(0) });
         Ok(Idp { server: Server::start("idp", address, keys.clone())?, keys })
     }
@@ -56,15 +57,11 @@ impl Idp {
         self.change(|serves| serves.set = jwks.into());
     }
 
-    /// Is there, or not, from here on.
-    pub fn set_state(&self, state: State) {
-        self.change(|serves| serves.state = state);
-        self.server.set_door(state.door());
-    }
-
-    /// Takes so long for each answer from here on.
-    pub fn set_latency(&self, latency: Duration) {
-        self.change(|serves| serves.latency = latency);
+    /// Behaves like this from here on. It answers as many at once as ask.
+    pub fn behave(&self, behaviour: Behaviour) {
+        let door = behaviour.state.door();
+        self.change(|serves| (serves.behaviour, serves.since) = (behaviour, Instant::now()));
+        self.server.set_door(door);
     }
 
     /// How often its keys were asked for.
@@ -81,12 +78,15 @@ impl Idp {
 
 impl Handler for Keys {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let mut draw = Draw::of(3, self.fetches.fetch_add(1, Ordering::Relaxed));
         let serves = self.serves.load_full();
-        tokio::time::sleep(serves.latency).await;
-        let (status, body) = match (serves.state, request.uri().path()) {
-            (State::Down, _) => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
-            (_, "/jwks.json") => (StatusCode::OK, serves.set.clone()),
+        let Behaviour { latency, errors, state, .. } = &serves.behaviour;
+        tokio::time::sleep(latency.draw(&mut draw, serves.since.elapsed())).await;
+        let error = errors.filter(|errors| errors.draw(&mut draw)).map(|errors| errors.status);
+        let (status, body) = match (state, error, request.uri().path()) {
+            (State::Down, ..) => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new()),
+            (_, Some(status), _) => (status, Bytes::new()),
+            (_, None, "/jwks.json") => (StatusCode::OK, serves.set.clone()),
             _ => (StatusCode::NOT_FOUND, Bytes::new()),
         };
         let mut response = Response::new(Full::new(body));

@@ -4,10 +4,14 @@
 pub mod behaviour;
 pub mod erp;
 pub mod idp;
-mod server;
+pub(crate) mod server;
 pub mod slow;
 
 pub use behaviour::{Behaviour, Change, State};
 pub use erp::Erp;
 pub use idp::Idp;
 pub use slow::SlowClients;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

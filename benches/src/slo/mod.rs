@@ -9,6 +9,7 @@ mod tests;
 
 pub use measure::{Clock, Counted, Delivered, Kind, Measure, Seen, fairness, percent, time};
 pub use parse::GrammarError;
+pub(crate) use watch::merged;
 pub use watch::{MAX_WINDOW, Watch, WatchError};
 
 use std::collections::BTreeMap;

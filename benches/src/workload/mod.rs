@@ -18,7 +18,7 @@ pub use orders::Orders;
 pub use text::Invalid;
 pub use traffic::Traffic;
 
-use crate::issuer;
+use crate::issuer::{self, Algorithm};
 
 /// Most tenants after numbered ones are counted out.
 const MAX_TENANTS: usize = 100_000;
@@ -172,6 +172,16 @@ impl Workload {
     /// Looks at everything that has to be read: weights, shares, sizes, templates, names.
     pub fn check(&self) -> Result<(), Invalid> {
         traffic::Shape::of(self).map(|_| ())
+    }
+
+    /// Names of its tenants, by index.
+    pub fn names(&self) -> Result<Vec<String>, Invalid> {
+        Ok(self.each()?.into_iter().map(|tenant| tenant.name).collect())
+    }
+
+    /// Algorithms that its tokens are signed with.
+    pub fn signed_with(&self) -> Result<Vec<Algorithm>, Invalid> {
+        Ok(traffic::Shape::of(self)?.algorithms())
     }
 
     /// Tenants and weights as text.

@@ -63,7 +63,8 @@ pub fn shares(at: &str, text: &str) -> Result<Vec<(String, f64)>, Invalid> {
         };
         all.push((name.trim().to_owned(), share(at, of)?));
     }
-    if all.iter().map(|(_, share)| share).sum::<f64>() > 1.0 {
+    // A little more by rounding is all of it.
+    if all.iter().map(|(_, share)| share).sum::<f64>() > 1.0 + 1e-9 {
         return Err(Invalid::new(at, format!("`{text}` is more than 100% together")));
     }
     Ok(all)

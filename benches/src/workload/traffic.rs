@@ -116,11 +116,6 @@ impl Shape {
         self.wanted.algorithms.iter().map(|(algorithm, _)| *algorithm).collect()
     }
 
-    /// Ids of the tenants, as tokens have them, and whether they have tokens at all.
-    pub fn tenant_ids(&self) -> impl Iterator<Item = &str> {
-        self.wanted.tenants.iter().map(|(tenant, _)| tenant.as_str())
-    }
-
     /// What the request with this number carries: an order of its own, or an earlier one again.
     fn order(&self, mut number: u64) -> Plan {
         loop {
@@ -240,6 +235,11 @@ impl Traffic {
         Ok(())
     }
 
+    /// Ids of the tenants, as tokens have them, by index.
+    pub fn tenant_ids(&self) -> impl Iterator<Item = &str> {
+        self.shape.tenants.iter().map(|kind| kind.tenant.as_str())
+    }
+
     /// The book of its orders.
     pub fn orders(&self) -> &Arc<Orders> {
         &self.orders
@@ -264,6 +264,10 @@ impl Traffic {
 impl Source for Traffic {
     fn tenants(&self) -> &[String] {
         &self.shape.names
+    }
+
+    fn tenant(&self, number: u64) -> usize {
+        self.shape.order(number).tenant
     }
 
     fn plan(&self, number: u64) -> Planned {

@@ -1,0 +1,48 @@
+//! Why a scenario could not be run to its end.
+
+use std::path::PathBuf;
+
+use crate::load::LoadError;
+use crate::workload::Invalid;
+
+/// Why a scenario could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// It cannot be meant.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A component that it needs is not there.
+    #[error("{}: {reason}; build the components with `sh plugins/build.sh`, or name their folder with --components", path.display())]
+    Component {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Of the operating system.
+        reason: std::io::Error,
+    },
+    /// The gateway did not come up, or could not be asked.
+    #[error("the gateway: {0}")]
+    Gateway(crate::Error),
+    /// The load could not be sent.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Tokens could not be signed.
+    #[error("the issuer: {0}")]
+    Issuer(crate::Error),
+    /// A file, a socket or a thread.
+    #[error("{what}: {reason}")]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// Of the operating system.
+        reason: std::io::Error,
+    },
+    /// A thread of the scenario panicked.
+    #[error("{0} panicked; this is a defect of the program")]
+    Panicked(&'static str),
+}
+
+impl ScenarioError {
+    pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> ScenarioError {
+        move |reason| ScenarioError::System { what, reason }
+    }
+}
