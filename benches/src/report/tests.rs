@@ -143,9 +143,9 @@ fn values_beyond_all_measure_stay_within_the_page() {
 fn a_long_run_has_a_page_of_bounded_size() {
     let mut run = sample::run("long", &SHORT);
     run.recording.seconds.iter_mut().skip(1).for_each(|second| second.tenants.clear());
-    run.recording.seconds = run.recording.seconds.iter().cycle().take(1_500).cloned().collect();
+    run.recording.seconds = run.recording.seconds.iter().cycle().take(1_300).cloned().collect();
     run.marks = (0..500).map(|n| Mark { at: f64::from(n) * 3.0, until: None, text: format!("reload {n}") }).collect();
-    run.series[2].points = (0..20_000).map(|n| (f64::from(n) / 13.0, f64::from(n % 1_000))).collect();
+    run.series[2].points = (0..6_000).map(|n| (f64::from(n) / 5.0, f64::from(n % 1_000))).collect();
     let tally = Tally::new(Digits::Two);
     run.recording.tenants.extend((0..60).map(|n| (format!("tenant-{n}"), tally.clone())));
     let page = checked(&[run]);
@@ -159,7 +159,7 @@ fn several_runs_lie_over_each_other() {
         .map(|n| {
             sample::run(
                 &format!("run-{n}"),
-                &Shape { slower: 1.0 + f64::from(n) / 10.0, seconds: 3, rate: 40, ..SHORT },
+                &Shape { slower: 1.0 + f64::from(n) / 10.0, seconds: 2, rate: 20, ..SHORT },
             )
         })
         .collect();
