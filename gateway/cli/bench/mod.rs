@@ -9,6 +9,7 @@ mod load;
 mod report;
 mod run;
 mod saturate;
+mod scenario;
 mod stop;
 mod summary;
 
@@ -44,6 +45,7 @@ enum Command {
     Saturate(Box<saturate::Args>),
     Compare(compare::Args),
     Report(report::Args),
+    Scenario(Box<scenario::Args>),
     Agent(agent::Args),
 }
 
@@ -54,6 +56,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Saturate(args) => saturate::run(*args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
         Command::Agent(args) => agent::run(&args),
     }
 }
