@@ -108,7 +108,7 @@ async fn follow(peer: Peer, run: u64, at_us: i64, patience: Duration, events: Se
     let mut told: Told = match peer.start(run, at_us).await {
         Ok(told) => told,
         Err(error) => {
-            let _ = events.send(lost(&error)).await;
+            let _ = events.send(Event::Lost(error.to_string())).await;
             return;
         }
     };

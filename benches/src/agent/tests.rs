@@ -79,7 +79,7 @@ fn an_agent_that_is_lost_makes_the_result_partial() {
     let result =
         coordinate(&job, &agents, SECRET, Listen::default(), Lines::default(), &Stop::new(), |_| ()).unwrap();
     thread.join().unwrap();
-    let why = format!("lost: agent {address}: ");
+    let why = format!("lost: agent {address} ");
     assert!(matches!(&result.ended, Ended::Partial { why: found } if found.starts_with(&why)), "{:?}", result.ended);
     assert_eq!(result.recording.all.ok, 25, "every other moment of fifty");
 }

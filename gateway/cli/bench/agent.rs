@@ -22,18 +22,18 @@ pub struct Args {
 
 /// Serves.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let secret = agent::secret(&args.token_file).map_err(|error| failure(&error))?;
+    let secret = agent::secret(&args.token_file).map_err(failure)?;
     let stop = Stop::new();
     stop::on_signal(&stop)?;
     let said = |address: SocketAddr| crate::say(&format!("ready on {address}"));
-    agent::serve(args.listen, &secret, &stop, said).map_err(|error| failure(&error))
+    agent::serve(args.listen, &secret, &stop, said).map_err(failure)
 }
 
 /// With its exit code.
-pub fn failure(error: &AgentError) -> Failure {
+pub fn failure(error: AgentError) -> Failure {
     let text = error.to_string();
     Failure::Bench(match error {
-        AgentError::Session(error) => return Failure::Bench(BenchError::Failed(format!("{text}: {error}"))),
+        AgentError::Session(error) => return error.into(),
         AgentError::Unreachable { .. } | AgentError::Refused { .. } => BenchError::Unreachable(text),
         AgentError::Secret { .. } | AgentError::Asked(_) => BenchError::Usage(text),
         _ => BenchError::Failed(text),

@@ -14,11 +14,11 @@ use crate::table::{Align, plain, render};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Before: a result, or several runs of the same, with commas
-    #[arg(value_name = "BEFORE.json[,…]", value_delimiter = ',', num_args = 1)]
-    before: Vec<PathBuf>,
+    #[arg(value_name = "BEFORE.json[,…]", value_parser = runs)]
+    before: Runs,
     /// After
-    #[arg(value_name = "AFTER.json[,…]", value_delimiter = ',', num_args = 1)]
-    after: Vec<PathBuf>,
+    #[arg(value_name = "AFTER.json[,…]", value_parser = runs)]
+    after: Runs,
     /// What may get worse, or the exit code is 99: `p99:+10%,error:+0.1%,rate:-5%`. Latencies and rates by a part of
     /// their value, the others by percentage points; only a change that is surely larger breaks it
     #[arg(long, value_name = "LINES", value_parser = gates)]
@@ -26,6 +26,17 @@ pub struct Args {
     /// Write a page with both sides over each other here
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+}
+
+/// The runs of a side.
+#[derive(Debug, Clone)]
+struct Runs(Vec<PathBuf>);
+
+fn runs(text: &str) -> Result<Runs, String> {
+    match text.split(',').all(|path| !path.is_empty()) {
+        true => Ok(Runs(text.split(',').map(PathBuf::from).collect())),
+        false => Err("files with commas between them are wanted".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +48,7 @@ fn gates(text: &str) -> Result<Gates, String> {
 
 /// Compares.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let side = |paths: &[PathBuf]| paths.iter().map(|path| read(path)).collect::<Result<Vec<RunResult>, _>>();
+    let side = |runs: &Runs| runs.0.iter().map(|path| read(path)).collect::<Result<Vec<RunResult>, _>>();
     let (before, after) = (side(&args.before)?, side(&args.after)?);
     let gates = args.gate.as_ref().map(|gates| gates.0.as_slice()).unwrap_or_default();
     let found = compare(&before, &after, gates)?;

@@ -95,7 +95,7 @@ fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult
     let mut show = Show::new(job, args.quiet);
     let listen = args.load.listen();
     agent::coordinate(job, &args.agents, &secret, listen, lines, stop, |progress| show.tell(progress))
-        .map_err(|error| super::agent::failure(&error))
+        .map_err(super::agent::failure)
 }
 
 /// What a line asks for and this run will not know. Tenants are unknown here where there are none.
