@@ -132,11 +132,13 @@ async fn connection<H: Handler>(stream: TcpStream, mut door: watch::Receiver<Doo
         }
     });
     let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let cut_off = door.wait_for(|door| matches!(door, Door::Closed | Door::Resetting));
+    let cut_off = async {
+        let _ = door.wait_for(|door| matches!(door, Door::Closed | Door::Resetting)).await;
+    };
     tokio::select! {
         // First, so that nobody is served who is to be cut off.
         biased;
-        _ = cut_off => reset(&socket),
+        () = cut_off => reset(&socket),
         // A connection that breaks is its other end's to notice.
         _ = served => {}
     }

@@ -71,14 +71,19 @@ impl Drop for SlowClients {
 async fn client(address: SocketAddr, n: usize, mut stop: watch::Receiver<bool>, seen: Arc<Seen>) {
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             () = drip(address, n, &seen) => {}
         }
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Fails where nobody can stop it any more, which is an end as well.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// One connection, until the other end has enough of it.

@@ -1,7 +1,5 @@
 //! Why a scenario could not be run to its end.
 
-use std::path::PathBuf;
-
 use crate::load::LoadError;
 use crate::workload::Invalid;
 
@@ -11,14 +9,6 @@ pub enum ScenarioError {
     /// It cannot be meant.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// A component that it needs is not there.
-    #[error("{}: {reason}; build the components with `sh plugins/build.sh`, or name their folder with --components", path.display())]
-    Component {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Of the operating system.
-        reason: std::io::Error,
-    },
     /// The gateway did not come up, or could not be asked.
     #[error("the gateway: {0}")]
     Gateway(crate::Error),

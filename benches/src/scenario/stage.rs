@@ -127,7 +127,7 @@ impl Stage {
                 };
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         self.runtime.block_on(settle).map_err(ScenarioError::Gateway)
     }

@@ -86,7 +86,7 @@ impl Clock {
             }
             before = word;
         }
-        scaled.join(" ").parse().map_err(|error| Invalid::new(at, format!("{error}")))
+        scaled.join(" ").parse::<Schedule>().map_err(|error| Invalid::new(at, format!("{error}")))
     }
 }
 
