@@ -10,7 +10,7 @@ use sluis_bench::session::{self, Lines, SessionError, Stand};
 use sluis_bench::slo::{Slo, time};
 
 use super::load::Load;
-use super::{BenchError, duration, lines, rate, run, stop, summary};
+use super::{BenchError, duration, lines, rate, stop, summary};
 use crate::failure::Failure;
 
 /// Find the knee and the highest rate that holds the pass lines for long
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let schedule = |rate, time| Schedule::constant(rate, time).map_err(|error| SessionError::Asked(error.to_string()));
     let job = args.load.job("saturate", schedule(args.start, args.probe)?)?;
     let stand = Stand::new(&job, args.load.listen())?;
-    run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
+    super::run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
     let stop = Stop::new();
     stop::on_signal(&stop)?;
     let measure = |rate, time| {
