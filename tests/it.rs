@@ -7,6 +7,8 @@ mod support;
 
 /// `sluis plugin`: a tenant's day, from an empty folder to a bad version that rolls itself back.
 mod author;
+/// `sluis bench`: verdicts, exit codes, files, and everything that can be asked wrongly.
+mod bench;
 /// CloudEvents: taken in and sent on, in both modes.
 mod cloudevents;
 /// `sluis check` and `sluis config` on real files.

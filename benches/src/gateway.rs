@@ -1,15 +1,21 @@
 //! The real gateway as a process of its own.
 
+mod admin;
+pub mod metrics;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
+
+pub use admin::Admin;
 
 use crate::client::{Client, order};
 use crate::memory::Memory;
@@ -24,6 +30,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 pub struct Gateway {
     /// Its listener.
     pub http: SocketAddr,
+    /// Its operators' listener.
+    pub admin: SocketAddr,
     /// From the start of the process until it said that it serves.
     pub start: Duration,
     child: Child,
@@ -32,13 +40,22 @@ pub struct Gateway {
 }
 
 type Tail = Arc<Mutex<VecDeque<String>>>;
+/// Of the first listener, and of the operators'.
+type Addresses = (SocketAddr, SocketAddr);
+
+/// Whole at once, so that a gateway that looks at the file sees one version or the other.
+fn write_config(dir: &Path, config: &str) -> std::io::Result<PathBuf> {
+    let (file, new) = (dir.join("gateway.yaml"), dir.join("gateway.yaml.new"));
+    std::fs::write(&new, config)?;
+    std::fs::rename(&new, &file)?;
+    Ok(file)
+}
 
 impl Gateway {
     /// Writes `config` to `dir`, which also keeps the state, and starts `sluis` there. Waits at most `patience` until it
     /// serves.
     pub fn start(sluis: &Path, dir: &Path, config: &str, patience: Duration) -> Result<Self, Error> {
-        let file = dir.join("gateway.yaml");
-        std::fs::write(&file, config)?;
+        let file = write_config(dir, config)?;
         let began = Instant::now();
         let mut child = Command::new(sluis)
             .args(["run", "--config"])
@@ -51,16 +68,17 @@ impl Gateway {
         let stdout = child.stdout.take().ok_or("no output of the gateway")?;
         let tail = Tail::default();
         let serving = follow(stdout, tail.clone());
-        let mut gateway = Gateway { http: ([127, 0, 0, 1], 0).into(), start: Duration::ZERO, child, tail };
-        gateway.http = gateway.wait(&serving, began + patience)?;
+        let nowhere = ([127, 0, 0, 1], 0).into();
+        let mut gateway = Gateway { http: nowhere, admin: nowhere, start: Duration::ZERO, child, tail };
+        (gateway.http, gateway.admin) = gateway.wait(&serving, began + patience)?;
         gateway.start = began.elapsed();
         Ok(gateway)
     }
 
-    fn wait(&mut self, serving: &Receiver<SocketAddr>, until: Instant) -> Result<SocketAddr, Error> {
+    fn wait(&mut self, serving: &Receiver<Addresses>, until: Instant) -> Result<Addresses, Error> {
         loop {
             match serving.recv_timeout(Duration::from_millis(100)) {
-                Ok(address) => return Ok(address),
+                Ok(addresses) => return Ok(addresses),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
                 Err(RecvTimeoutError::Timeout) => return Err("the gateway did not serve in time".into()),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -86,6 +104,20 @@ impl Gateway {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Lets it read its configuration again, which becomes this.
+    pub fn reload(&self, dir: &Path, config: &str) -> Result<(), Error> {
+        write_config(dir, config)?;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process")?;
+        Ok(kill_process(pid, Signal::HUP)?)
+    }
+
+    /// Kills it, as a crash or a lost machine would: nothing is flushed or said goodbye to.
+    pub fn kill(mut self) -> Result<(), Error> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// What it logged before it served.
@@ -116,18 +148,18 @@ impl Drop for Gateway {
     }
 }
 
-/// Reads all that it logs, so that it never waits for a reader, and tells the address once it serves.
-fn follow(stdout: ChildStdout, tail: Tail) -> Receiver<SocketAddr> {
+/// Reads all that it logs, so that it never waits for a reader, and tells its addresses once it serves.
+fn follow(stdout: ChildStdout, tail: Tail) -> Receiver<Addresses> {
     let (sender, receiver) = sync_channel(1);
     std::thread::spawn(move || {
-        let mut sender: Option<SyncSender<SocketAddr>> = Some(sender);
+        let mut sender: Option<SyncSender<Addresses>> = Some(sender);
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if sender.is_none() {
                 continue;
             }
             match serving(&line) {
-                Some(address) => {
-                    let _ = sender.take().map(|sender| sender.send(address));
+                Some(addresses) => {
+                    let _ = sender.take().map(|sender| sender.send(addresses));
                 }
                 None => {
                     let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,13 +174,14 @@ fn follow(stdout: ChildStdout, tail: Tail) -> Receiver<SocketAddr> {
     receiver
 }
 
-/// The address of the first listener, from the line that says so.
-fn serving(line: &str) -> Option<SocketAddr> {
+/// The addresses, from the line that says so.
+fn serving(line: &str) -> Option<Addresses> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     if line.get("message")?.as_str()? != "serving" {
         return None;
     }
-    line.get("listeners")?.as_str()?.trim_matches(['[', ']']).split(", ").next()?.parse().ok()
+    let first = line.get("listeners")?.as_str()?.trim_matches(['[', ']']).split(", ").next()?;
+    Some((first.parse().ok()?, line.get("admin")?.as_str()?.parse().ok()?))
 }
 
 /// A configuration: free ports, a route `POST /v1/orders` with the plugin slot `orders` and one `POST /v1/plain` without,
@@ -178,9 +211,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_read_from_the_log() {
-        let line = r#"{"level":"INFO","message":"serving","listeners":"[127.0.0.1:41234, 127.0.0.1:5]","admin":"x"}"#;
-        assert_eq!(serving(line), Some("127.0.0.1:41234".parse().unwrap()));
+    fn the_addresses_are_read_from_the_log() {
+        let line = r#"{"level":"INFO","message":"serving","listeners":"[127.0.0.1:41234, 127.0.0.1:5]","admin":"127.0.0.1:6"}"#;
+        assert_eq!(serving(line), Some(("127.0.0.1:41234".parse().unwrap(), "127.0.0.1:6".parse().unwrap())));
         assert_eq!(serving(r#"{"message":"new keys"}"#), None);
         assert_eq!(serving("no json"), None);
     }

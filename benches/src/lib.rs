@@ -21,6 +21,7 @@ pub mod report;
 pub mod result;
 pub mod saturate;
 pub mod scenario;
+pub mod session;
 pub mod slo;
 pub mod upstream;
 pub mod workload;

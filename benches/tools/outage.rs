@@ -5,18 +5,21 @@
 //! remembers what it got and when.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sluis_bench::Error;
 use sluis_bench::gateway::Gateway;
 use sluis_bench::issuer::Issuer;
+use sluis_bench::parts::behaviour::Latency;
+use sluis_bench::parts::{Behaviour, Erp, Idp, State};
+use sluis_bench::workload::Orders;
 
-#[path = "outage/erp.rs"]
-mod erp;
 #[path = "outage/load.rs"]
 mod load;
 #[path = "outage/plot.rs"]
@@ -24,11 +27,12 @@ mod plot;
 #[path = "outage/report.rs"]
 mod report;
 
-use erp::Erp;
-use load::Load;
+use load::{KEYS, Load, RUN};
 
 /// Longest wait for the gateway to start.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the ERP takes for an order.
+const WORK: Duration = Duration::from_millis(2);
 /// Longest wait for the backlog to be delivered, as a multiple of the outage.
 const DRAIN: u32 = 6;
 
@@ -94,32 +98,71 @@ fn run(args: &Args) -> Result<bool, Error> {
     }
     std::fs::create_dir_all(&args.dir)?;
     let issuer = Issuer::new()?;
-    let erp = Erp::start(issuer.jwks())?;
-    let gateway = Gateway::start(&args.sluis, &args.dir, &config(erp.address(), args), PATIENCE)?;
+    let idp = Idp::start(issuer.jwks())?;
+    let up = Behaviour { latency: Latency::Between(WORK, WORK), ..Behaviour::default() };
+    let erp = Arc::new(Erp::start(up)?);
+    let gateway = Gateway::start(&args.sluis, &args.dir, &config(erp.address(), idp.address(), args), PATIENCE)?;
     let token = issuer.token("acme", "shop")?;
 
-    let began = Instant::now();
+    let orders = Arc::new(Orders::new(usize::try_from(KEYS)?));
+    let began = orders.began();
+    erp.expect(RUN, orders.clone());
     let (calm, busy) = (f64::from(args.rate), f64::from(args.rate * args.factor));
     let rate = move |at: Duration| if at < course.sale || at >= course.up { calm } else { busy };
-    let load = Arc::new(Load::new(gateway.http, token, began));
-    let switches = erp.switch_at(began, course);
+    let load = Arc::new(Load::new(gateway.http, token, orders.clone()));
+    let switches = switch_at(erp.clone(), began, course);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(load.clone().run(course.end, rate))?;
-    let accepted = load.accepted();
-    let drained = erp.wait_for(accepted, began, course.end + seconds(args.outage) * DRAIN);
+    let drained = wait_for(&orders, course.end + seconds(args.outage) * DRAIN);
     switches.join().map_err(|_| "the switches panicked")?;
 
-    let report = report::Report::of(course, began, (&load, &erp), drained, args.concurrency)?;
+    let report = report::Report::of(course, &load, (&orders, &erp), drained, args.concurrency)?;
     report.print();
     let picture = args.dir.join("outage.svg");
-    std::fs::write(&picture, plot::svg(course, &load.seconds(), &erp.seconds(began)))?;
+    std::fs::write(&picture, plot::svg(course, &load.seconds(), &delivered(&orders)))?;
     println!("\nthe picture is in {}", picture.display());
     Ok(report.holds())
 }
 
+/// The ERP goes down and up as the course says.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own")]
+fn switch_at(erp: Arc<Erp>, began: Instant, course: Course) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for (at, state) in [(course.down, State::Down), (course.up, State::Up)] {
+            std::thread::sleep((began + at).saturating_duration_since(Instant::now()));
+            erp.behave(Behaviour { state, ..erp.behaviour() });
+        }
+    })
+}
+
+/// Waits until all orders that were accepted have arrived, at most until `until`. Answers when that was.
+#[allow(clippy::disallowed_methods, reason = "the only thread")]
+fn wait_for(orders: &Orders, until: Duration) -> Option<Duration> {
+    while orders.began().elapsed() < until {
+        if orders.outstanding() == 0 {
+            return Some(orders.began().elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    None
+}
+
+/// Orders that arrived in each second.
+fn delivered(orders: &Orders) -> Vec<u64> {
+    let mut seconds = Vec::new();
+    for at in orders.times().filter_map(|(_, _, arrived)| arrived) {
+        let second = at.as_secs() as usize;
+        if seconds.len() <= second {
+            seconds.resize(second + 1, 0);
+        }
+        seconds[second] += 1;
+    }
+    seconds
+}
+
 /// Two routes to one sink: orders in order, and what is critical on a lane of its own.
-fn config(erp: std::net::SocketAddr, args: &Args) -> String {
-    let issuer = Issuer::yaml(erp);
+fn config(erp: SocketAddr, idp: SocketAddr, args: &Args) -> String {
+    let issuer = Issuer::yaml(idp);
     let concurrency = args.concurrency;
     format!(
         "version: 1\n\

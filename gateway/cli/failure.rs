@@ -8,6 +8,7 @@ use sluis_ledger::UpkeepError;
 use sluis_model::config::{ConfigError, count};
 
 use crate::admin::AdminError;
+use crate::bench::BenchError;
 use crate::plugin::PluginError;
 
 /// Anything that went wrong.
@@ -34,16 +35,19 @@ pub enum Failure {
     Ledger(UpkeepError),
     /// So much in a ledger does not hold.
     Findings(usize),
+    /// A bench command did not end well.
+    Bench(BenchError),
 }
 
 impl Failure {
     /// The exit code of the process.
     pub fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Failure::Config(_) => INVALID_CONFIG,
-            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) | Failure::Admin(_) => FAILED,
-            Failure::Ledger(_) | Failure::Findings(_) => FAILED,
-        })
+        match self {
+            Failure::Config(_) => ExitCode::from(INVALID_CONFIG),
+            Failure::Output(_) | Failure::Start(_) | Failure::Plugin(_) | Failure::Admin(_) => ExitCode::from(FAILED),
+            Failure::Ledger(_) | Failure::Findings(_) => ExitCode::from(FAILED),
+            Failure::Bench(error) => error.code(),
+        }
     }
 }
 
@@ -58,6 +62,7 @@ impl fmt::Display for Failure {
             Failure::Plugin(error) => error.fmt(f),
             Failure::Admin(error) => error.fmt(f),
             Failure::Ledger(error) => error.fmt(f),
+            Failure::Bench(error) => error.fmt(f),
             Failure::Findings(findings) => {
                 write!(f, "the ledger does not hold together: {}", count(*findings, "finding"))
             }

@@ -1,10 +1,11 @@
 //! `sluis`: the API front door of an ERP.
 //!
 //! One file per command; this one dispatches, prints what failed, and gives the exit code: 0 done, 1 failed,
-//! 3 invalid configuration, 64 wrong command line.
+//! 3 invalid configuration, 5 nobody there, 64 wrong command line, 99 a broken pass line, 130 interrupted.
 
 mod admin;
 mod allocator;
+mod bench;
 mod certs;
 mod check;
 mod client;
@@ -35,6 +36,7 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Bench(Box<bench::Args>),
     Certs(certs::Args),
     Check(check::Args),
     Config(config::Args),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Bench(args) => report(bench::run(*args)),
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => report(check::run(&args)),
         Command::Config(args) => report(config::run(&args)),

@@ -1,12 +1,28 @@
 //! The generator: requests at their moments, whether or not the ones before were answered.
 
+mod client;
+mod destination;
+mod engine;
+mod error;
+mod health;
+mod recorder;
 pub mod schedule;
+mod sender;
+mod stop;
+mod timer;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+
+pub use engine::{Progress, Run, run};
+pub use error::LoadError;
+pub use health::own;
+pub use schedule::{Schedule, ScheduleError};
+pub use stop::Stop;
 
 /// What to send and where.
 #[derive(Debug, Clone)]
@@ -17,7 +33,7 @@ pub struct Target {
     pub protocol: Protocol,
     /// Keep connections, or open one for each request (HTTP/1.1 only).
     pub keep_alive: bool,
-    /// A CA beside the system's, PEM.
+    /// A CA beside those that browsers trust, PEM.
     pub ca: Option<PathBuf>,
     /// Take any certificate.
     pub insecure: bool,
@@ -76,6 +92,14 @@ pub trait Source: Send + Sync + 'static {
     fn tenants(&self) -> &[String];
     /// The request of the moment with this number, counted from 0 over all threads.
     fn plan(&self, number: u64) -> Planned;
+    /// The tenant of the moment with this number, for one that was never sent. Where [`Source::plan`] takes note of what
+    /// it hands out, this must be its own.
+    fn tenant(&self, number: u64) -> usize {
+        self.plan(number).tenant
+    }
     /// How a request was answered: its order and status, `None` for no answer. For whoever checks what arrived.
     fn answered(&self, order: u64, status: Option<u16>);
 }
+
+#[cfg(test)]
+mod tests;

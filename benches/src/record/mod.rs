@@ -141,8 +141,19 @@ impl Tally {
 
     /// Counts a moment that passed without a request.
     pub fn record_unsent(&mut self) {
-        self.intended += 1;
-        self.unsent += 1;
+        self.record_all_unsent(1);
+    }
+
+    /// Counts so many moments that passed without a request.
+    pub fn record_all_unsent(&mut self, moments: u64) {
+        self.intended += moments;
+        self.unsent += moments;
+    }
+
+    /// See [`Histogram::pack`].
+    pub fn pack(&mut self) {
+        self.response.pack();
+        self.service.pack();
     }
 
     /// Adds what another one counted.
@@ -194,7 +205,8 @@ pub struct Second {
 /// All that a run saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// From the first moment to the end of the last answer, seconds; warm-up not counted.
+    /// From the first moment to the end of the schedule, or of the last answer where that was later, seconds; warm-up not
+    /// counted.
     pub seconds_measured: f64,
     /// All tenants, all seconds.
     pub all: Tally,

@@ -1,5 +1,14 @@
 //! The result of a run as a file: one JSON document with a versioned schema, enough to draw, judge, merge and compare.
 
+mod environment;
+mod file;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use environment::{digest, is_here, program};
+pub use file::{FileError, MAX_BYTES, probe, read, write, write_text};
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::Recording;
@@ -44,6 +53,11 @@ pub enum Ended {
     Complete,
     /// By Ctrl-C: the document holds the part until then.
     Interrupted,
+    /// Without a part of its load: the document holds the others.
+    Partial {
+        /// Which part, and why.
+        why: String,
+    },
     /// By `--abort-on`.
     Aborted {
         /// The line that broke, with what was seen.
@@ -133,6 +147,23 @@ pub struct Delivery {
     pub unacknowledged: u64,
     /// Arrived, but never sent.
     pub invented: u64,
+}
+
+impl Delivery {
+    /// Nothing accepted, nothing arrived.
+    pub const NONE: Delivery =
+        Delivery { accepted: 0, arrived: 0, lost: 0, duplicated: 0, out_of_order: 0, unacknowledged: 0, invented: 0 };
+
+    /// Adds what another sink, or another run's, counted.
+    pub fn add(&mut self, other: &Delivery) {
+        self.accepted += other.accepted;
+        self.arrived += other.arrived;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.unacknowledged += other.unacknowledged;
+        self.invented += other.invented;
+    }
 }
 
 /// Something that happened, on the run's time line.

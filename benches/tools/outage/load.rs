@@ -1,7 +1,6 @@
 //! The shop: orders in an open loop, each with its key, and what came of each.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,13 +10,16 @@ use http_body_util::Full;
 use sluis_bench::Error;
 use sluis_bench::client::Client;
 use sluis_bench::pace::pace;
+use sluis_bench::workload::Orders;
 use tokio::sync::mpsc::channel;
 use tokio::task::JoinSet;
 
 /// A request without an answer after this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys in turn: a key's next order comes long before its last one is delivered.
-const KEYS: u64 = 500;
+pub const KEYS: u64 = 500;
+/// What names of orders begin with.
+pub const RUN: &str = "shop";
 /// One order in so many is critical.
 const CRITICAL_ONE_IN: u64 = 10;
 
@@ -38,14 +40,13 @@ pub struct Sent {
 pub struct Load {
     client: Client,
     token: String,
-    began: Instant,
+    orders: Arc<Orders>,
     sent: Mutex<Vec<Sent>>,
-    accepted: AtomicU64,
 }
 
 impl Load {
-    pub fn new(gateway: SocketAddr, token: String, began: Instant) -> Load {
-        Load { client: Client::new(gateway), token, began, sent: Mutex::default(), accepted: AtomicU64::new(0) }
+    pub fn new(gateway: SocketAddr, token: String, orders: Arc<Orders>) -> Load {
+        Load { client: Client::new(gateway), token, orders, sent: Mutex::default() }
     }
 
     /// Sends until `end`. A key has one order on its way at a time, as a shop that cares for their order has: its next one
@@ -81,30 +82,27 @@ impl Load {
         let key = number % KEYS;
         // By the key, so that a key's orders are all of one lane.
         let critical = key.is_multiple_of(CRITICAL_ONE_IN);
-        let body = format!("{{\"number\":{number},\"key\":{key},\"pad\":\"{}\"}}", "x".repeat(900));
+        let body = format!("{{\"id\":\"{RUN}-{number}\",\"key\":{key},\"pad\":\"{}\"}}", "x".repeat(900));
         let request = Request::post(if critical { "/v1/critical" } else { "/v1/orders" })
             .header("host", "api.test")
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
             .header("ce-specversion", "1.0")
-            .header("ce-id", number.to_string())
+            .header("ce-id", format!("{RUN}-{number}"))
             .header("ce-source", "/shop")
             .header("ce-type", "shop.order")
             .header("ce-partitionkey", format!("order-{key}"))
             .body(Full::new(Bytes::from(body)))?;
+        self.orders.sent(number, key as usize);
         let answer = tokio::time::timeout(TIMEOUT, self.client.send(request)).await;
         let status = answer.ok().and_then(Result::ok).map_or(0, |answer| answer.status().as_u16());
         if status == 202 {
-            self.accepted.fetch_add(1, Ordering::Relaxed);
+            self.orders.accepted(number, key as usize);
         }
-        let (at, latency) = (intended.saturating_duration_since(self.began), intended.elapsed());
+        let (at, latency) = (intended.saturating_duration_since(self.orders.began()), intended.elapsed());
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.push(Sent { at, latency, status, critical, number });
         Ok(())
-    }
-
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
     }
 
     pub fn sent(&self) -> Vec<Sent> {

@@ -1,12 +1,14 @@
 //! The verdict: what was promised, what was seen.
 
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use sluis_bench::pace::micros;
+use sluis_bench::parts::Erp;
+use sluis_bench::workload::Orders;
 use sluis_bench::{Error, Latencies, latencies, milliseconds};
 
 use super::Course;
-use super::erp::Erp;
 use super::load::{Load, Sent};
 
 /// One line: what must be, what was, whether it held.
@@ -24,26 +26,25 @@ pub struct Report {
 impl Report {
     pub fn of(
         course: Course,
-        began: Instant,
-        (load, erp): (&Load, &Erp),
+        load: &Load,
+        (orders, erp): (&Orders, &Erp),
         drained: Option<Duration>,
         concurrency: usize,
     ) -> Result<Report, Error> {
         let sent = load.sent();
+        let delivery = orders.delivery();
         let refused = sent.iter().filter(|sent| sent.status != 202).count();
-        let lost = erp
-            .got(|got| sent.iter().filter(|sent| sent.status == 202 && !got.orders.contains_key(&sent.number)).count());
-        let (again, disordered) = erp.got(|got| (got.again, got.disordered));
-        let at_most = erp.got(|got| got.requests.iter().map(|(.., at_once)| *at_once).max().unwrap_or(0));
-        let asked_down = erp.got(|got| got.requests.iter().filter(|(_, taken, _)| !taken).count());
+        let (lost, again, disordered) = (delivery.lost, delivery.duplicated, delivery.out_of_order);
+        let at_most = erp.at_once_at_most();
+        let asked_down: u64 = erp.seconds().iter().map(|second| second.refused).sum();
         let calm = critical(&sent, |at| at < course.sale)?;
         let busy = critical(&sent, |at| at >= course.down && at < course.up)?;
         let (p99_calm, p99_busy) = (calm.value_at_quantile(0.99), busy.value_at_quantile(0.99));
-        let overtaken = critical_first(&sent, erp, course, began);
+        let overtaken = critical_first(&sent, orders, course);
         let mut lines = Vec::new();
         let mut line = |what, holds, seen: String| lines.push(Line { what, seen, holds });
         line("orders refused or unanswered", refused == 0, format!("{refused} of {}", sent.len()));
-        line("accepted orders lost", lost == 0, format!("{lost} of {}", load.accepted()));
+        line("accepted orders lost", lost == 0, format!("{lost} of {}", delivery.accepted));
         line("orders behind a later one of their key", disordered == 0, format!("{disordered}"));
         line("orders that came twice", true, format!("{again}"));
         let ratio = p99_busy as f64 / p99_calm.max(1) as f64;
@@ -87,12 +88,14 @@ fn critical(sent: &[Sent], during: impl Fn(Duration) -> bool) -> Result<Latencie
 
 /// How long after the ERP was back the last critical order of the outage was delivered, and the last of the others;
 /// whether the critical ones were first.
-fn critical_first(sent: &[Sent], erp: &Erp, course: Course, began: Instant) -> (String, bool) {
+fn critical_first(sent: &[Sent], orders: &Orders, course: Course) -> (String, bool) {
+    let arrived: HashMap<u64, Duration> =
+        orders.times().filter_map(|(number, _, arrived)| Some((number, arrived?))).collect();
     let last = |critical: bool| {
         let of_outage = |sent: &&Sent| sent.critical == critical && sent.at >= course.down && sent.at < course.up;
-        erp.got(|got| sent.iter().filter(of_outage).filter_map(|sent| got.orders.get(&sent.number).copied()).max())
+        sent.iter().filter(of_outage).filter_map(|sent| arrived.get(&sent.number).copied()).max()
     };
     let (Some(critical), Some(others)) = (last(true), last(false)) else { return ("none".to_owned(), false) };
-    let after = |at: Instant| at.saturating_duration_since(began + course.up).as_secs_f64();
+    let after = |at: Duration| at.saturating_sub(course.up).as_secs_f64();
     (format!("within {:.1} s, the others within {:.1} s", after(critical), after(others)), critical < others)
 }

@@ -1,1 +1,0 @@
-//! Load from several machines: agents that send, a coordinator that merges.

@@ -1,0 +1,257 @@
+//! The agent: one run at a time, for whoever has the secret.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::AgentError;
+use super::wire::{Done, Hello, Line, MAX_ORDER, Order, Ready, Start, VERSION, now_us, until};
+use crate::load::Stop;
+use crate::session::{self, Job, Listen, Stand};
+
+/// Connections at once.
+const CONNECTIONS: usize = 16;
+/// For a request's head and body.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Seconds that wait for a coordinator that reads slowly; more are left out, the recording at the end is whole.
+const LINES: usize = 16;
+/// A start further ahead is none.
+const FURTHEST_START: Duration = Duration::from_secs(60);
+
+type Reply = Response<BoxBody<Bytes, Infallible>>;
+
+struct Agent {
+    secret: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    runs: u64,
+    run: Option<Run>,
+}
+
+/// A run that is ready or under way.
+struct Run {
+    number: u64,
+    stop: Stop,
+    /// Until it is started.
+    ready: Option<(Job, Stand)>,
+}
+
+/// Serves until it is stopped; a run that is under way then ends, too. Blocks. `ready` hears of the address.
+///
+/// # Errors
+/// When it cannot listen, or `ready` fails.
+pub fn serve(
+    address: SocketAddr,
+    secret: &str,
+    stop: &Stop,
+    ready: impl FnOnce(SocketAddr) -> std::io::Result<()>,
+) -> Result<(), AgentError> {
+    let agent = Arc::new(Agent { secret: secret.to_owned(), state: Mutex::default() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let fail = |error| AgentError::Listen { address, error };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        ready(listener.local_addr().map_err(fail)?)?;
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(seat) = room.clone().acquire_owned().await else { return Ok(()) };
+            tokio::select! {
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                    let agent = agent.clone();
+                    tokio::spawn(async move {
+                        let service = service_fn(|request| agent.clone().answer(request));
+                        let served = hyper::server::conn::http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(PATIENCE)
+                            .serve_connection(TokioIo::new(stream), service);
+                        let _ = served.await;
+                        drop(seat);
+                    });
+                },
+                () = stop.wait() => {
+                    if let Some(run) = &agent.state().run {
+                        run.stop.tell();
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
+impl Agent {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+        let bearer = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+        let secret = bearer.strip_prefix(b"Bearer ").unwrap_or_default();
+        if !bool::from(secret.ct_eq(self.secret.as_bytes())) {
+            return Ok(text(StatusCode::UNAUTHORIZED, "another secret"));
+        }
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let run = parts.get(2).and_then(|number| number.parse::<u64>().ok());
+        Ok(match (request.method(), parts.as_slice(), run) {
+            (&Method::GET, ["v1", "agent"], _) => {
+                let busy = self.state().run.is_some();
+                json(&Hello { version: VERSION.to_owned(), clock_us: now_us(), busy })
+            }
+            (&Method::POST, ["v1", "runs"], _) => self.prepare(request).await.unwrap_or_else(|refusal| refusal),
+            (&Method::POST, ["v1", "runs", _, "start"], Some(run)) => {
+                self.start(run, request).await.unwrap_or_else(|refusal| refusal)
+            }
+            (&Method::POST, ["v1", "runs", _, "stop"], Some(run)) => self.stop(run),
+            _ => text(StatusCode::NOT_FOUND, "there is GET /v1/agent and POST /v1/runs"),
+        })
+    }
+
+    /// Signs tokens, which takes its time; whatever was ready before and not started is forgotten.
+    async fn prepare(&self, request: Request<Incoming>) -> Result<Reply, Reply> {
+        let order: Order = read(request).await?;
+        if order.version != VERSION {
+            return Err(text(StatusCode::BAD_REQUEST, &format!("this agent speaks {VERSION}")));
+        }
+        if order.of == 0 || order.index >= order.of || order.of > super::MAX_AGENTS as u64 {
+            return Err(text(StatusCode::BAD_REQUEST, "no such share"));
+        }
+        let number = {
+            let mut state = self.state();
+            if state.run.as_ref().is_some_and(|run| run.ready.is_none()) {
+                return Err(text(StatusCode::CONFLICT, "busy with another run"));
+            }
+            state.runs += 1;
+            state.run = None;
+            state.runs
+        };
+        let mut job = order.job;
+        job.schedule = job.schedule.share(order.index, order.of);
+        let (of, index) = (order.of as usize, order.index as usize);
+        job.connections = (job.connections / of + usize::from(index < job.connections % of)).max(1);
+        let prepared = tokio::task::spawn_blocking(move || Stand::new(&job, Listen::default()).map(|stand| (job, stand)));
+        let failed = |why: String| text(StatusCode::UNPROCESSABLE_ENTITY, &why);
+        let (job, stand) =
+            prepared.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        let jwks = stand.jwks().map(str::to_owned);
+        let mut state = self.state();
+        if state.runs != number || state.run.is_some() {
+            return Err(text(StatusCode::CONFLICT, "busy with another run"));
+        }
+        state.run = Some(Run { number, stop: Stop::new(), ready: Some((job, stand)) });
+        Ok(json(&Ready { run: number, jwks }))
+    }
+
+    /// Answers with a line for each second and one with everything.
+    async fn start(self: &Arc<Self>, number: u64, request: Request<Incoming>) -> Result<Reply, Reply> {
+        let Start { at_us } = read(request).await?;
+        if until(at_us) > FURTHEST_START {
+            return Err(text(StatusCode::BAD_REQUEST, "too far ahead; is a clock wrong?"));
+        }
+        let (lines, told) = channel(LINES);
+        let mut state = self.state();
+        let run = state.run.as_mut().filter(|run| run.number == number);
+        let Some(run) = run else { return Err(text(StatusCode::NOT_FOUND, "no such run")) };
+        let Some((job, stand)) = run.ready.take() else { return Err(text(StatusCode::CONFLICT, "started already")) };
+        let (agent, stop) = (self.clone(), run.stop.clone());
+        let thread = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
+            let line = work(&job, &stand, &stop, at_us, &lines);
+            drop(stand);
+            agent.state().run = None;
+            tell(&lines, &line, &stop, true);
+        });
+        if let Err(error) = thread {
+            state.run = None;
+            return Err(text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()));
+        }
+        Ok(Response::new(Lines(told).boxed()))
+    }
+
+    fn stop(&self, number: u64) -> Reply {
+        match self.state().run.as_ref().filter(|run| run.number == number) {
+            Some(run) => {
+                run.stop.tell();
+                text(StatusCode::OK, "ending")
+            }
+            None => text(StatusCode::NOT_FOUND, "no such run"),
+        }
+    }
+}
+
+/// Waits for the first moment and sends.
+fn work(job: &Job, stand: &Stand, stop: &Stop, at_us: i64, lines: &Sender<Bytes>) -> Line {
+    while !until(at_us).is_zero() && stop.told().is_none() {
+        std::thread::park_timeout(until(at_us).min(Duration::from_millis(100)));
+    }
+    let measured = session::measure(job, stand, stop, |progress| tell(lines, &progress.into(), stop, false));
+    match measured {
+        Ok(measured) => Line::Done(Box::new(Done {
+            stopped: measured.ended != crate::result::Ended::Complete,
+            recording: measured.recording,
+            generator: measured.generator,
+        })),
+        Err(error) => Line::Failed(error.to_string()),
+    }
+}
+
+/// A line to the coordinator. One that has gone ends the run: nobody would get what it sees.
+fn tell(lines: &Sender<Bytes>, line: &Line, stop: &Stop, wait: bool) {
+    let Ok(mut bytes) = serde_json::to_vec(line) else { return };
+    bytes.push(b'\n');
+    if wait {
+        let _ = lines.blocking_send(bytes.into());
+    } else if lines.try_send(bytes.into()).is_err() && lines.is_closed() {
+        stop.tell();
+    }
+}
+
+/// A body of lines as they come.
+struct Lines(Receiver<Bytes>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().0.poll_recv(cx).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Reply> {
+    let body = Limited::new(request.into_body(), MAX_ORDER).collect();
+    let bad = |why: &str| text(StatusCode::BAD_REQUEST, why);
+    let body = tokio::time::timeout(PATIENCE, body).await.map_err(|_| bad("no whole request in time"))?;
+    let body = body.map_err(|_| bad("no whole request, or too large a one"))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|error| bad(&error.to_string()))
+}
+
+fn json(value: &impl Serialize) -> Reply {
+    Response::new(Full::from(serde_json::to_vec(value).unwrap_or_default()).boxed())
+}
+
+fn text(status: StatusCode, text: &str) -> Reply {
+    let mut response = Response::new(Full::from(text.to_owned()).boxed());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,170 @@
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::*;
+use crate::load::Stop;
+use crate::parts::{Behaviour, Erp};
+use crate::result::Ended;
+use crate::session::tests::job;
+use crate::session::{Lines, Listen};
+use crate::slo::Slo;
+
+const SECRET: &str = "a-secret-of-some-length";
+
+/// An agent on a free port, until it is dropped.
+struct Running {
+    address: SocketAddr,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let (stop, (tell, told)) = (Stop::new(), sync_channel(1));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let ready = move |address| tell.send(address).map_err(std::io::Error::other);
+            serve(([127, 0, 0, 1], 0).into(), SECRET, &stopped, ready).unwrap();
+        });
+        Running { address: told.recv().unwrap(), stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.tell();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn names(agents: &[Running]) -> Vec<String> {
+    agents.iter().map(|agent| agent.address.to_string()).collect()
+}
+
+#[test]
+fn two_agents_send_one_load_and_are_merged_without_loss() {
+    let agents = [Running::start(), Running::start()];
+    let erp = Erp::start(Behaviour::default()).unwrap();
+    let mut job = job(format!("http://{}", erp.address()), 0);
+    job.schedule = "101/s for 1s".parse().unwrap();
+    let lines = Lines { slo: Some(Slo::parse("error=0").unwrap()), abort: None };
+    let mut told = 0;
+    let listen = Listen { issuer: Some(([127, 0, 0, 1], 0).into()), ..Listen::default() };
+    let result = coordinate(&job, &names(&agents), SECRET, listen, lines, &Stop::new(), |progress| {
+        told += progress.second.all.ok;
+    })
+    .unwrap();
+    let all = &result.recording.all;
+    assert_eq!((all.intended, all.ok, all.response.count()), (101, 101, 101), "{all:?}");
+    assert_eq!(result.recording.seconds.iter().map(|second| second.all.intended).sum::<u64>(), 101);
+    assert_eq!(result.recording.tenants["acme"].ok, 101);
+    assert!(result.ended == Ended::Complete && result.verdict.unwrap().holds && result.generator.threads == 2);
+    assert!(told <= 101, "{told}");
+}
+
+#[test]
+fn an_agent_that_is_lost_makes_the_result_partial() {
+    // The second one takes its part and then ends the connection: it is this thread.
+    let agent = Running::start();
+    let deserter = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = deserter.local_addr().unwrap();
+    let thread = std::thread::spawn(move || desert(&deserter));
+    let erp = Erp::start(Behaviour::default()).unwrap();
+    let job = job(format!("http://{}", erp.address()), 100);
+    let agents = [agent.address.to_string(), address.to_string()];
+    let result =
+        coordinate(&job, &agents, SECRET, Listen::default(), Lines::default(), &Stop::new(), |_| ()).unwrap();
+    thread.join().unwrap();
+    let why = format!("lost: agent {address} ");
+    assert!(matches!(&result.ended, Ended::Partial { why: found } if found.starts_with(&why)), "{:?}", result.ended);
+    assert_eq!(result.recording.all.ok, 25, "every other moment of fifty");
+}
+
+/// Answers as an agent would until it is started.
+fn desert(listener: &std::net::TcpListener) {
+    use std::io::{Read, Write};
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let hello = wire::Hello { version: wire::VERSION.to_owned(), clock_us: wire::now_us(), busy: false };
+        let body = match head.split(' ').nth(1).unwrap() {
+            "/v1/agent" => serde_json::to_string(&hello).unwrap(),
+            "/v1/runs" => r#"{"run":1,"jwks":null}"#.to_owned(),
+            _ => return,
+        };
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|text| text.trim().parse().unwrap()))
+            .unwrap_or(0);
+        std::io::copy(&mut (&mut stream).take(length as u64), &mut std::io::sink()).unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    }
+}
+
+#[test]
+fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sent() {
+    let agent = Running::start();
+    let job = job("http://127.0.0.1:1".to_owned(), 10);
+    let said = |agents: &[String], secret: &str| {
+        let lines = Lines::default();
+        coordinate(&job, agents, secret, Listen::default(), lines, &Stop::new(), |_| ()).unwrap_err()
+    };
+    let there = agent.address.to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert!(matches!(said(&[there.clone(), free.clone()], SECRET), AgentError::Unreachable { agent, .. } if agent == free));
+    assert!(matches!(said(std::slice::from_ref(&there), "another secret, as long"), AgentError::Refused { .. }));
+    assert!(matches!(said(&[there.clone(), there.clone()], SECRET), AgentError::Asked(_)));
+    // Its own target is not there: the agent says so when it starts.
+    let lost = said(std::slice::from_ref(&there), SECRET).to_string();
+    assert!(lost.contains("nothing listens on 127.0.0.1:1"), "{lost}");
+}
+
+#[test]
+fn a_run_is_stopped_on_all_agents() {
+    let agents = [Running::start()];
+    let erp = Erp::start(Behaviour::default()).unwrap();
+    let mut job = job(format!("http://{}", erp.address()), 0);
+    job.schedule = "50/s for 1000s".parse().unwrap();
+    let stop = Stop::new();
+    let result = coordinate(&job, &names(&agents), SECRET, Listen::default(), Lines::default(), &stop, |_| stop.tell());
+    let result = result.unwrap();
+    assert_eq!(result.ended, Ended::Interrupted);
+    assert!(result.recording.all.ok > 0 && result.recording.seconds_measured < 900.0);
+}
+
+#[test]
+fn seconds_wait_for_the_slow_but_not_for_ever() {
+    let second = crate::record::Second {
+        all: crate::record::Tally::new(crate::record::Digits::Two),
+        tenants: Default::default(),
+    };
+    let mut seconds = merge::Seconds::default();
+    let mut add = |at: u64| {
+        let whole = seconds.add(Duration::from_millis(1_000 * at + 120), &second, 1, 2);
+        whole.iter().map(|progress| (progress.elapsed.as_secs(), progress.under_way)).collect::<Vec<_>>()
+    };
+    assert_eq!(add(1), []);
+    assert_eq!(add(1), [(1, 2)]);
+    assert_eq!((add(2), add(3), add(4)), (vec![], vec![], vec![]));
+    assert_eq!(add(5), [(2, 1)]);
+    assert_eq!(add(2), [(3, 2)], "one that comes too late goes with the next");
+}
+
+#[test]
+fn a_secret_has_a_length() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (text, good) in [("short", false), ("sixteen-bytes-ok\n", true), ("with spaces in between", false)] {
+        std::fs::write(file.path(), text).unwrap();
+        assert_eq!(secret(file.path()).is_ok(), good, "{text:?}");
+    }
+    assert!(secret(std::path::Path::new("/no/such/file")).is_err());
+}

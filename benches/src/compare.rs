@@ -1,1 +1,0 @@
-//! Two results against each other: better, worse, or noise.

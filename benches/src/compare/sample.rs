@@ -1,0 +1,172 @@
+//! Seconds drawn anew: the block bootstrap.
+
+use std::collections::BTreeSet;
+
+use super::difference;
+use crate::record::{Digits, Histogram, Tally};
+use crate::result::{Ended, RunResult};
+use crate::slo::{Measure, Seen};
+
+/// The same for every comparison, so that the same files give the same answer.
+const SEED: u64 = 0x51_75_15;
+/// Shortest block, seconds: garbage collections, checkpoints and stalls last about that long.
+const MIN_BLOCK: usize = 3;
+
+/// The runs of a side, second by second.
+pub(super) struct Side {
+    runs: Vec<Run>,
+    /// Latencies that occur, µs: response, service.
+    values: [Vec<u64>; 2],
+}
+
+/// Whole seconds of one run.
+struct Run(Vec<Cut>);
+
+/// A second: its counts without histograms, and how often each latency of [`Side::values`] was there.
+struct Cut {
+    counts: Counts,
+    latencies: [Vec<(usize, u64)>; 2],
+}
+
+/// As in [`Tally`].
+#[derive(Clone, Copy, Default)]
+struct Counts([u64; 9]);
+
+impl Counts {
+    fn of(tally: &Tally) -> Self {
+        let Tally { intended, sent, unsent, late, ok, shed, refused, failed, wrong, .. } = tally;
+        Counts([*intended, *sent, *unsent, *late, *ok, *shed, *refused, *failed, *wrong])
+    }
+
+    fn into_tally(self) -> Tally {
+        let mut tally = Tally::new(Digits::Two);
+        let Counts([intended, sent, unsent, late, ok, shed, refused, failed, wrong]) = self;
+        (tally.intended, tally.sent, tally.unsent, tally.late) = (intended, sent, unsent, late);
+        (tally.ok, tally.shed, tally.refused, tally.failed, tally.wrong) = (ok, shed, refused, failed, wrong);
+        tally
+    }
+}
+
+impl Side {
+    pub fn new(runs: &[RunResult]) -> Self {
+        let seconds = |run: &RunResult| -> usize {
+            // A second that the schedule or Ctrl-C cut short is none.
+            let whole = match run.ended {
+                Ended::Complete if run.plan.seconds > 0.0 => run.plan.seconds,
+                _ => run.recording.seconds_measured - 1.0,
+            };
+            run.recording.seconds.len().min(whole.max(0.0) as usize)
+        };
+        let cuts = || runs.iter().flat_map(|run| run.recording.seconds.iter().take(seconds(run)));
+        let values = |of: fn(&Tally) -> &Histogram| -> Vec<u64> {
+            let all: BTreeSet<u64> =
+                cuts().flat_map(|second| of(&second.all).counts().map(|(value, _)| value)).collect();
+            all.into_iter().collect()
+        };
+        let values = [values(|tally| &tally.response), values(|tally| &tally.service)];
+        let cut = |tally: &Tally| {
+            let sparse = |histogram: &Histogram, values: &[u64]| {
+                let counts = histogram.counts();
+                counts.filter_map(|(value, count)| Some((values.binary_search(&value).ok()?, count))).collect()
+            };
+            let latencies = [sparse(&tally.response, &values[0]), sparse(&tally.service, &values[1])];
+            Cut { counts: Counts::of(tally), latencies }
+        };
+        let runs = runs
+            .iter()
+            .map(|run| Run(run.recording.seconds.iter().take(seconds(run)).map(|second| cut(&second.all)).collect()))
+            .collect();
+        Side { runs, values }
+    }
+
+    /// Whole seconds of the shortest run.
+    pub fn shortest(&self) -> usize {
+        self.runs.iter().map(|run| run.0.len()).min().unwrap_or(0)
+    }
+
+    /// Runs drawn with replacement, and of each the seconds that `positions` gives for its length.
+    fn tally(
+        &self,
+        rng: &mut fastrand::Rng,
+        positions: &mut dyn FnMut(&mut fastrand::Rng, usize) -> Vec<usize>,
+    ) -> (Tally, f64) {
+        let mut sums = Counts::default();
+        let mut dense = [vec![0u64; self.values[0].len()], vec![0u64; self.values[1].len()]];
+        let mut seconds = 0;
+        for _ in 0..self.runs.len() {
+            let Run(cuts) = &self.runs[rng.usize(..self.runs.len())];
+            for position in positions(rng, cuts.len()) {
+                let cut = &cuts[position];
+                seconds += 1;
+                sums.0.iter_mut().zip(cut.counts.0).for_each(|(sum, count)| *sum += count);
+                for (dense, sparse) in dense.iter_mut().zip(&cut.latencies) {
+                    sparse.iter().for_each(|(index, count)| dense[*index] += count);
+                }
+            }
+        }
+        let mut tally = sums.into_tally();
+        for (histogram, (values, counts)) in
+            [&mut tally.response, &mut tally.service].into_iter().zip(self.values.iter().zip(&dense))
+        {
+            let drawn = values.iter().zip(counts).filter(|(_, count)| **count > 0);
+            drawn.for_each(|(value, count)| histogram.record_n(*value, *count));
+        }
+        (tally, f64::from(seconds))
+    }
+}
+
+/// The change of each measure in each draw.
+pub(super) struct Draws(Vec<Vec<f64>>);
+
+impl Draws {
+    /// What the middle `level` of a measure's draws lies between. `None` where a draw had nothing of it.
+    pub fn interval(&self, measure: usize, level: f64) -> Option<(f64, f64)> {
+        let drawn = self.0.get(measure)?;
+        let mut drawn: Vec<f64> = drawn.iter().copied().filter(|change| change.is_finite()).collect();
+        if drawn.is_empty() || drawn.len() < self.0[measure].len() {
+            return None;
+        }
+        drawn.sort_by(f64::total_cmp);
+        let cut = ((1.0 - level) / 2.0 * drawn.len() as f64).floor() as usize;
+        Some((drawn[cut], drawn[drawn.len() - 1 - cut]))
+    }
+}
+
+/// Draws both sides so often. Runs of one length are drawn at the same positions of their schedule, so that a ramp or a
+/// burst is held against itself.
+pub(super) fn draw(sides: &[Side; 2], measures: &[Measure], draws: usize) -> Draws {
+    let mut rng = fastrand::Rng::with_seed(SEED);
+    let lengths: BTreeSet<usize> = sides.iter().flat_map(|side| side.runs.iter().map(|run| run.0.len())).collect();
+    let common = (lengths.len() == 1).then(|| lengths.iter().copied().next().unwrap_or(0));
+    let tenants = Default::default();
+    let mut changes = vec![Vec::with_capacity(draws); measures.len()];
+    for _ in 0..draws {
+        let shared = common.map(|length| blocks(&mut rng, length));
+        let mut positions = |rng: &mut fastrand::Rng, length| match &shared {
+            Some(shared) => shared.clone(),
+            None => blocks(rng, length),
+        };
+        let drawn = sides.each_ref().map(|side| side.tally(&mut rng, &mut positions));
+        for (measure, changes) in measures.iter().zip(&mut changes) {
+            let value = |(tally, seconds): &(Tally, f64)| {
+                measure.of(Seen { tally, tenants: &tenants, seconds: *seconds, delivery: None })
+            };
+            let change =
+                value(&drawn[0]).zip(value(&drawn[1])).map(|(before, after)| difference(*measure, before, after));
+            changes.push(change.unwrap_or(f64::NAN));
+        }
+    }
+    Draws(changes)
+}
+
+/// As many positions as there are, in blocks that go round.
+fn blocks(rng: &mut fastrand::Rng, length: usize) -> Vec<usize> {
+    let block = (length as f64).cbrt().ceil().max(MIN_BLOCK as f64) as usize;
+    let mut positions = Vec::with_capacity(length + block);
+    while positions.len() < length {
+        let start = rng.usize(..length);
+        positions.extend((start..start + block).map(|position| position % length));
+    }
+    positions.truncate(length);
+    positions
+}

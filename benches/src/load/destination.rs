@@ -1,0 +1,164 @@
+//! Where the load goes: addresses that answer, TLS, and the fields that say so.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::uri::{Authority, Scheme};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{LoadError, Protocol, Target, tls};
+use crate::record::Failure;
+
+/// How long the target may take for its first connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The client's preface with an empty SETTINGS frame (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+/// Of a frame's header: the type of a SETTINGS frame (RFC 9113 §6.5).
+const SETTINGS: u8 = 4;
+
+/// A target that was found.
+pub struct Destination {
+    /// At least one, each of which took a connection.
+    pub addresses: Vec<SocketAddr>,
+    pub authority: Authority,
+    pub scheme: Scheme,
+    pub protocol: Protocol,
+    pub keep_alive: bool,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// A fresh connection.
+pub enum Stream {
+    Plain(TokioIo<TcpStream>),
+    Tls(TokioIo<Box<TlsStream<TcpStream>>>),
+}
+
+impl Destination {
+    /// Resolves the target and asks each of its addresses for one connection, to say at once what cannot work.
+    pub async fn find(target: &Target) -> Result<Self, LoadError> {
+        let wrong = |what| LoadError::Url { url: target.url.clone(), what };
+        let authority = target.url.authority().cloned().ok_or_else(|| wrong("names no host"))?;
+        let scheme = target.url.scheme().cloned().ok_or_else(|| wrong("has no scheme"))?;
+        let secure = scheme == Scheme::HTTPS;
+        if !secure && scheme != Scheme::HTTP {
+            return Err(wrong("is neither http nor https"));
+        }
+        if !target.keep_alive && target.protocol == Protocol::Http2 {
+            return Err(LoadError::Bounds("a connection for each request is possible with HTTP/1.1 only".to_owned()));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let name = || ServerName::try_from(host.clone()).map_err(|_| wrong("has a host that TLS cannot name"));
+        let tls = if secure { Some((tls::connector(target)?, name()?)) } else { None };
+        let addresses = resolve(&host, port).await?;
+        let mut found =
+            Destination { addresses, authority, scheme, protocol: target.protocol, keep_alive: target.keep_alive, tls };
+        found.keep_reachable().await?;
+        found.try_first().await?;
+        Ok(found)
+    }
+
+    /// Drops the addresses that take no connection: of `localhost`, often one of two.
+    async fn keep_reachable(&mut self) -> Result<(), LoadError> {
+        let (mut reachable, mut last) = (Vec::new(), None);
+        for address in &self.addresses {
+            let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(_) => reachable.push(*address),
+                Err(why) => last = Some(LoadError::Unreachable { address: *address, why }),
+            }
+        }
+        match last {
+            Some(error) if reachable.is_empty() => Err(error),
+            _ => {
+                self.addresses = reachable;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the target speaks TLS and the protocol as asked, on its first address.
+    async fn try_first(&self) -> Result<(), LoadError> {
+        let Some(address) = self.addresses.first().copied() else { return Ok(()) };
+        let unreachable = |why| LoadError::Unreachable { address, why };
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let not_h2 = |what: &str| LoadError::Version { address, wanted: "HTTP/2", what: what.to_owned() };
+        let Some((connector, name)) = &self.tls else {
+            return if self.protocol == Protocol::Http2 {
+                settings(stream).await.map_err(|what| not_h2(&what))
+            } else {
+                Ok(())
+            };
+        };
+        let failed = |why: String| LoadError::Tls { address, why };
+        let stream = timeout(PATIENCE, connector.connect(name.clone(), stream)).await;
+        let stream = stream.map_err(|_| failed("no answer to the handshake; does it speak TLS?".to_owned()))?;
+        let stream = stream.map_err(|e| failed(e.to_string()))?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        if self.protocol == Protocol::Http2 && chosen != Some(tls::H2) {
+            Err(not_h2("ALPN chose another"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Opens a connection to the address in turn, ready to speak HTTP.
+    pub async fn connect(&self, turn: usize) -> Result<Stream, Failure> {
+        let Some(address) = self.addresses.get(turn % self.addresses.len().max(1)) else {
+            return Err(Failure::Connect);
+        };
+        let stream = TcpStream::connect(address).await.map_err(|e| local(&e).unwrap_or(Failure::Connect))?;
+        // Only the kernel's answer time is lost where this fails.
+        let _ = stream.set_nodelay(true);
+        let Some((connector, name)) = &self.tls else { return Ok(Stream::Plain(TokioIo::new(stream))) };
+        let stream = connector.connect(name.clone(), stream).await.map_err(|e| local(&e).unwrap_or(Failure::Tls))?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        if self.protocol == Protocol::Http2 && chosen != Some(tls::H2) {
+            return Err(Failure::Protocol);
+        }
+        Ok(Stream::Tls(TokioIo::new(Box::new(stream))))
+    }
+
+    /// The failure that a connection without an answer to its handshake has come to when its time is over.
+    pub fn unanswered(&self) -> Failure {
+        if self.tls.is_some() { Failure::Tls } else { Failure::Connect }
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, LoadError> {
+    let wrong = |why: String| LoadError::Resolve { host: host.to_owned(), why };
+    let found = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+    let found = found.map_err(|_| wrong("no answer".to_owned()))?.map_err(|e| wrong(e.to_string()))?;
+    let addresses: Vec<_> = found.collect();
+    if addresses.is_empty() { Err(wrong("no address".to_owned())) } else { Ok(addresses) }
+}
+
+/// Whether the server behind a connection begins with SETTINGS, as every HTTP/2 server does (RFC 9113 §3.4).
+async fn settings(mut stream: TcpStream) -> Result<(), String> {
+    let mut head = [0; 9];
+    let asked = async {
+        stream.write_all(PREFACE).await?;
+        stream.read_exact(&mut head).await
+    };
+    match timeout(PATIENCE, asked).await {
+        Err(_) => Err("no answer to its preface".to_owned()),
+        Ok(Err(e)) => Err(format!("the connection ended: {e}")),
+        Ok(Ok(_)) if head[3] == SETTINGS => Ok(()),
+        Ok(Ok(_)) => Err(format!("it answered `{}`", String::from_utf8_lossy(&head).escape_debug())),
+    }
+}
+
+/// Whether an error is for want of something here: descriptors, ports, memory.
+pub fn local(error: &io::Error) -> Option<Failure> {
+    use rustix::io::Errno;
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    let raw = error.raw_os_error()?;
+    lacking.iter().any(|errno| errno.raw_os_error() == raw).then_some(Failure::Local)
+}

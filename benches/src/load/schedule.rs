@@ -1,1 +1,0 @@
-//! When each request has its moment.

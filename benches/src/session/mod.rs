@@ -1,0 +1,152 @@
+//! One run from what was asked for to its result: the load, the parts that it needs, the verdict.
+
+mod bearer;
+mod job;
+mod stand;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use job::{Job, Tokens};
+pub use stand::{Listen, Stand};
+
+use crate::load::{self, LoadError, Progress, Stop};
+use crate::record::Recording;
+use crate::result::{Delivery, Ended, Environment, Generator, RunResult, SCHEMA};
+use crate::slo::{Observed, Slo, Watch};
+use crate::workload::Invalid;
+
+/// Why a run did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The generator could not start.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The workload cannot be meant.
+    #[error("{}: {}", .0.at, .0.what)]
+    Workload(Invalid),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Asked(String),
+    /// A part of the run cannot listen.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// No tokens.
+    #[error("cannot sign tokens: {0}")]
+    Tokens(crate::Error),
+}
+
+/// Lines that a run is judged by.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// Afterwards.
+    pub slo: Option<Slo>,
+    /// Meanwhile: any that is true ends it.
+    pub abort: Option<Watch>,
+}
+
+/// What was measured, by this process or by agents.
+#[derive(Debug)]
+pub struct Measured {
+    /// What was seen.
+    pub recording: Recording,
+    /// The generator's health.
+    pub generator: Generator,
+    /// The first moment.
+    pub began: SystemTime,
+    /// How it ended.
+    pub ended: Ended,
+    /// What the ERP stand-in says, where there is one.
+    pub delivery: Option<Delivery>,
+}
+
+/// Runs a job on this machine. Blocks; `tell` hears of every second.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(
+    job: &Job,
+    stand: &Stand,
+    mut lines: Lines,
+    stop: &Stop,
+    mut tell: impl FnMut(&Progress),
+) -> Result<RunResult, SessionError> {
+    let mut aborted = None;
+    let measured = measure(job, stand, stop, |progress| {
+        tell(&progress);
+        watch(&mut lines.abort, &mut aborted, progress, stop);
+    })?;
+    Ok(result(job, measured, aborted, lines.slo.as_ref()))
+}
+
+/// Feeds what watches the run, and ends the run where a line has come true.
+pub(crate) fn watch(abort: &mut Option<Watch>, aborted: &mut Option<String>, progress: Progress, stop: &Stop) {
+    let Some(watch) = abort else { return };
+    if aborted.is_none() && stop.told().is_none()
+        && let Some(why) = watch.second(progress.second)
+    {
+        *aborted = Some(why);
+        stop.tell();
+    }
+}
+
+/// Sends the load of a job and waits for what it accepted to arrive.
+pub(crate) fn measure(
+    job: &Job,
+    stand: &Stand,
+    stop: &Stop,
+    tell: impl FnMut(Progress),
+) -> Result<Measured, SessionError> {
+    let source = stand.source();
+    let run = load::run(&job.target()?, &job.schedule, &job.bounds(), &source, stop, tell)?;
+    let delivery = stand.delivery(stop);
+    let ended = if run.stopped { Ended::Interrupted } else { Ended::Complete };
+    Ok(Measured { recording: run.recording, generator: run.generator, began: run.began, ended, delivery })
+}
+
+/// All of it as one document, judged.
+pub(crate) fn result(job: &Job, measured: Measured, aborted: Option<String>, slo: Option<&Slo>) -> RunResult {
+    let host = job.target().ok().and_then(|target| target.url.host().map(str::to_owned));
+    let same_machine = host.is_some_and(|host| crate::result::is_here(&host));
+    let mut result = RunResult {
+        schema: SCHEMA.to_owned(),
+        name: job.name.clone(),
+        started: rfc3339(measured.began),
+        ended: aborted.map_or(measured.ended, |why| Ended::Aborted { why }),
+        plan: job.plan(),
+        environment: Environment { same_machine, ..Environment::here() },
+        recording: measured.recording,
+        generator: measured.generator,
+        delivery: measured.delivery,
+        marks: Vec::new(),
+        series: Vec::new(),
+        verdict: None,
+    };
+    result.verdict = slo.map(|slo| slo.judge(Observed::of(&result)));
+    result
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let time = time::OffsetDateTime::from(time);
+    let whole = time.replace_nanosecond(0).unwrap_or(time);
+    whole.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// A name for one run's orders that no other run has: letters and digits.
+pub fn run_name() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(10).collect()
+}
+
+/// The source that everything is drawn from.
+pub(crate) type SharedSource = Arc<dyn crate::load::Source>;
+
+/// Longest wait for what was accepted, unless another is asked for.
+pub const DRAIN: Duration = Duration::from_secs(10);

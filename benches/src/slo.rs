@@ -1,1 +1,0 @@
-//! Pass lines: `p99<25ms,error<0.1%,lost=0`.

@@ -1,0 +1,168 @@
+//! Pass lines: `p99<25ms,error<0.1%,lost=0`.
+
+mod measure;
+mod parse;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use measure::{Clock, Counted, Delivered, Kind, Measure, Seen, fairness, percent, time};
+pub use parse::GrammarError;
+pub(crate) use watch::merged;
+pub use watch::{MAX_WINDOW, Watch, WatchError};
+
+use std::collections::BTreeMap;
+
+use crate::record::Tally;
+use crate::result::{Delivery, Line, RunResult, Verdict};
+
+/// What a run has to keep to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slo {
+    lines: Vec<PassLine>,
+}
+
+/// One line of it.
+#[derive(Debug, Clone, PartialEq)]
+struct PassLine {
+    text: String,
+    tenant: Option<String>,
+    measure: Measure,
+    comparison: Comparison,
+    bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Less,
+    AtMost,
+    Equal,
+    AtLeast,
+    More,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Bound {
+    Micros(f64),
+    Share(f64),
+    Count(f64),
+    PerSecond(f64),
+    Index(f64),
+}
+
+/// What is judged: a whole run or a part of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// All tenants.
+    pub all: &'a Tally,
+    /// By name.
+    pub tenants: &'a BTreeMap<String, Tally>,
+    /// How long it took, seconds.
+    pub seconds: f64,
+    /// What the sink told, where it was asked.
+    pub delivery: Option<&'a Delivery>,
+}
+
+impl<'a> Observed<'a> {
+    /// The whole of a run. Its time is the schedule's: waiting for the last answer is no time in which requests were due.
+    pub fn of(result: &'a RunResult) -> Self {
+        let recording = &result.recording;
+        let planned = if result.plan.seconds > 0.0 { result.plan.seconds } else { f64::INFINITY };
+        Observed {
+            all: &recording.all,
+            tenants: &recording.tenants,
+            seconds: recording.seconds_measured.min(planned),
+            delivery: result.delivery.as_ref(),
+        }
+    }
+}
+
+impl Slo {
+    /// Holds every line against what was seen. A line of which nothing was seen does not hold.
+    pub fn judge(&self, observed: Observed) -> Verdict {
+        let lines: Vec<Line> = self.lines.iter().map(|line| line.judge(observed)).collect();
+        Verdict { holds: lines.iter().all(|line| line.holds), lines }
+    }
+
+    /// These lines and `error<1%`, unless one of them speaks of errors: a latency alone is best where all fails.
+    pub fn with_errors(mut self) -> Slo {
+        let error = Measure::Counted(Counted::Error);
+        if !self.lines.iter().any(|line| line.measure == error) {
+            let (text, comparison, bound) = ("error<1%".to_owned(), Comparison::Less, Bound::Share(0.01));
+            self.lines.push(PassLine { text, tenant: None, measure: error, comparison, bound });
+        }
+        self
+    }
+
+    /// Whether a line needs the sink to be asked.
+    pub fn asks_the_sink(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line.measure, Measure::Delivered(_)))
+    }
+
+    /// The first tenant named that is none of these.
+    pub fn unknown_tenant(&self, tenants: &[String]) -> Option<&str> {
+        self.lines.iter().filter_map(|line| line.tenant.as_deref()).find(|name| !tenants.iter().any(|t| t == name))
+    }
+}
+
+impl PassLine {
+    fn judge(&self, observed: Observed) -> Line {
+        let tally = match &self.tenant {
+            None => Some(observed.all),
+            Some(name) => observed.tenants.get(name),
+        };
+        let seen = tally.map(|tally| Seen {
+            tally,
+            tenants: observed.tenants,
+            seconds: observed.seconds,
+            delivery: observed.delivery,
+        });
+        let (seen, holds) = match seen {
+            None => ("no request of this tenant".to_owned(), false),
+            Some(seen) => self.against(seen),
+        };
+        Line { wanted: self.text.clone(), seen, holds }
+    }
+
+    /// What was seen, and whether it is as wanted.
+    fn against(&self, seen: Seen) -> (String, bool) {
+        let Some(value) = self.measure.of(seen) else {
+            return (nothing_seen(self.measure).to_owned(), false);
+        };
+        let shown = match self.bound {
+            Bound::Micros(_) => time(value),
+            Bound::Share(_) => percent(value),
+            Bound::Count(_) => self.measure.count(seen).map_or(String::new(), |(count, _)| count.to_string()),
+            Bound::PerSecond(_) => format!("{value:.1}/s"),
+            Bound::Index(_) => format!("{value:.3}"),
+        };
+        let (value, bound) = match self.bound {
+            Bound::Count(bound) => (self.measure.count(seen).map_or(value, |(count, _)| count as f64), bound),
+            Bound::Micros(bound) | Bound::Share(bound) | Bound::PerSecond(bound) | Bound::Index(bound) => {
+                (value, bound)
+            }
+        };
+        (shown, self.comparison.holds(value, bound))
+    }
+}
+
+impl Comparison {
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Comparison::Less => value < bound,
+            Comparison::AtMost => value <= bound,
+            Comparison::Equal => value == bound,
+            Comparison::AtLeast => value >= bound,
+            Comparison::More => value > bound,
+        }
+    }
+}
+
+fn nothing_seen(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Delivered(_) => "the sink was not asked",
+        Measure::Percentile(..) | Measure::Max(_) | Measure::Mean(_) => "nothing was answered",
+        _ => "no request",
+    }
+}

@@ -1,0 +1,157 @@
+//! `sluis bench run`: one load, its result and its verdict.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sluis_bench::agent;
+use sluis_bench::live::{Live, Moment};
+use sluis_bench::load::{Progress, Schedule, Stop};
+use sluis_bench::result::{Ended, RunResult, probe, write};
+use sluis_bench::session::{self, Job, Lines, Stand};
+use sluis_bench::slo::{Slo, Watch};
+
+use super::load::Load;
+use super::{BenchError, duration, lines, rate, stop, summary};
+use crate::failure::Failure;
+
+/// Send a load and judge what comes back: requests have their moments, whether or not the ones before were answered
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A pass line is MEASURE OPERATOR NUMBER: p99<25ms  p99.9(service)<40ms  max<2s  error<0.1%  \
+    shed<1%  lost=0  rate>=4900/s  tenant:acme.p99<30ms")]
+pub struct Args {
+    #[command(flatten)]
+    load: Load,
+    /// Requests a second
+    #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "schedule", required_unless_present = "schedule")]
+    rate: Option<f64>,
+    /// For how long
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "schedule", default_value = "30s")]
+    duration: Duration,
+    /// A schedule in place of a constant rate: `100/s..5000/s over 60s then 5000/s for 5m`
+    #[arg(long, value_name = "TEXT")]
+    schedule: Option<String>,
+    /// What must hold afterwards, or the exit code is 99
+    #[arg(long, value_name = "LINES", value_parser = lines)]
+    slo: Option<Slo>,
+    /// End at once when one of these is true over the last seconds: `error>20%,p99>5s`
+    #[arg(long, value_name = "LINES", value_parser = lines)]
+    abort_on: Option<Slo>,
+    /// How many seconds those are
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    abort_window: usize,
+    /// Write the result here, as JSON
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write a page with plots here
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// What to call it
+    #[arg(long, default_value = "run")]
+    name: String,
+    /// Send from these machines, on each of which `sluis bench agent` runs, instead of from this one
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', requires = "token_file")]
+    agents: Vec<String>,
+    /// The agents' shared secret
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Show nothing while it goes
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let schedule = match &args.schedule {
+        Some(text) => text.parse::<Schedule>(),
+        None => Schedule::constant(args.rate.unwrap_or(1.0), args.duration),
+    };
+    let schedule = schedule.map_err(|error| BenchError::Usage(error.to_string()))?;
+    let job = args.load.job(&args.name, schedule)?;
+    for file in [&args.out, &args.html].into_iter().flatten() {
+        probe(file)?;
+    }
+    let abort = args.abort_on.clone().map(|lines| Watch::new(lines, args.abort_window)).transpose();
+    let lines = Lines { slo: args.slo.clone(), abort: abort.map_err(|error| BenchError::Usage(error.to_string()))? };
+    let stop = Stop::new();
+    stop::on_signal(&stop)?;
+    let result = if args.agents.is_empty() { alone(&args, &job, lines, &stop)? } else { spread(&args, &job, lines, &stop)? };
+    // Whatever becomes of the files, the figures are there.
+    summary::show(&result)?;
+    let written = files(&result, args.out.as_deref(), args.html.as_deref());
+    verdict(&result).and(written)
+}
+
+fn alone(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
+    let stand = Stand::new(job, args.load.listen())?;
+    check_lines(args.slo.as_ref(), stand.tenants(), stand.has_sink())?;
+    let mut show = Show::new(job, args.quiet);
+    Ok(session::run(job, &stand, lines, stop, |progress| show.tell(progress))?)
+}
+
+fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
+    check_lines(args.slo.as_ref(), &[], false)?;
+    let secret = args.token_file.as_deref().map(agent::secret).transpose();
+    let secret = secret.map_err(|error| BenchError::Usage(error.to_string()))?.unwrap_or_default();
+    let mut show = Show::new(job, args.quiet);
+    let listen = args.load.listen();
+    agent::coordinate(job, &args.agents, &secret, listen, lines, stop, |progress| show.tell(progress))
+        .map_err(super::agent::failure)
+}
+
+/// What a line asks for and this run will not know. Tenants are unknown here where there are none.
+pub fn check_lines(slo: Option<&Slo>, tenants: &[String], sink: bool) -> Result<(), Failure> {
+    let Some(slo) = slo else { return Ok(()) };
+    if slo.asks_the_sink() && !sink {
+        let text = "--slo: lost, duplicated and the like are told by the ERP stand-in; let the gateway deliver to \
+                    --erp-listen ADDRESS";
+        return Err(BenchError::Usage(text.to_owned()).into());
+    }
+    match slo.unknown_tenant(tenants).filter(|_| !tenants.is_empty()) {
+        Some(name) => Err(BenchError::Usage(format!("--slo: the workload has no tenant `{name}`")).into()),
+        None => Ok(()),
+    }
+}
+
+/// Writes what was asked for; both are tried.
+pub fn files(result: &RunResult, out: Option<&Path>, html: Option<&Path>) -> Result<(), Failure> {
+    let json = out.map_or(Ok(()), |path| write(path, result).map_err(Failure::from));
+    let page = html.map_or(Ok(()), |path| super::report::page(path, std::slice::from_ref(result)));
+    json.and(page)
+}
+
+/// What the exit code is to say of a result.
+pub fn verdict(result: &RunResult) -> Result<(), Failure> {
+    let broken = result.verdict.as_ref().is_some_and(|verdict| !verdict.holds);
+    Err(Failure::Bench(match &result.ended {
+        Ended::Aborted { why } => BenchError::Broken(format!("aborted: {why}")),
+        Ended::Interrupted => BenchError::Interrupted,
+        Ended::Partial { why } => BenchError::Failed(format!("only a part of the load was sent: {why}")),
+        Ended::Complete if broken => BenchError::Broken("the pass lines are broken".to_owned()),
+        Ended::Complete if result.verdict.is_some() && !result.generator.invalid.is_empty() => {
+            BenchError::Failed("no verdict: the pass lines hold, but the generator was the limit".to_owned())
+        }
+        Ended::Complete => return Ok(()),
+    }))
+}
+
+/// What people see while a run goes.
+pub struct Show {
+    live: Option<Live>,
+    schedule: Schedule,
+}
+
+impl Show {
+    /// On standard error, unless it is to be quiet.
+    pub fn new(job: &Job, quiet: bool) -> Self {
+        let live = (!quiet).then(|| Live::new(&job.name, job.schedule.duration()));
+        Show { live, schedule: job.schedule.clone() }
+    }
+
+    /// The next second.
+    pub fn tell(&mut self, progress: &Progress) {
+        let Some(live) = &mut self.live else { return };
+        let planned_rate = self.schedule.rate_at(progress.elapsed.saturating_sub(Duration::from_secs(1)));
+        let (elapsed, second) = (progress.elapsed, &progress.second);
+        live.tell(&Moment { elapsed, planned_rate, second, breakers: &[], marks: &[] });
+    }
+}
