@@ -41,7 +41,7 @@ fn each_kind_has_the_moments_that_it_says() {
 fn a_trace_is_read_as_it_stands() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "offset\n0\n0.5,GET /\n\n0.5\n2.25 # late").unwrap();
-    let path = file.path().display();
+    let path = file.path().display().to_string();
     assert_eq!(offsets(&format!("trace {path}")), [0.0, 0.5, 0.5, 2.25]);
     // A part of 2.5 moments before it: the trace begins with the fourth.
     assert_eq!(offsets(&format!("2.5/s for 1s then trace {path}")), [0.0, 0.4, 0.8, 1.0, 1.5, 1.5, 3.25]);
