@@ -177,7 +177,7 @@ impl<'a> Course<'a> {
 
     #[allow(clippy::disallowed_methods, reason = "this thread does nothing else until then")]
     fn sleep_until(&self, until: Instant) {
-        while !self.stop.told() {
+        while self.stop.told().is_none() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -238,7 +238,7 @@ impl<'a> Course<'a> {
             if self.traffic.iter().all(|traffic| traffic.orders().outstanding() == 0) {
                 return Some(ended.elapsed());
             }
-            if ended.elapsed() > self.scenario.drain || self.stop.told() {
+            if ended.elapsed() > self.scenario.drain || self.stop.told().is_some() {
                 return None;
             }
             self.sleep_until(Instant::now() + LOOK);
@@ -264,7 +264,7 @@ impl<'a> Course<'a> {
         verdict.holds = verdict.lines.iter().all(|line| line.holds);
         let mut series = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_series();
         series.push(self.taken(erp));
-        let interrupted = self.stop.told() || streams.iter().any(|(_, run)| run.stopped);
+        let interrupted = self.stop.told().is_some() || streams.iter().any(|(_, run)| run.stopped);
         let began = streams.first().map_or_else(SystemTime::now, |(_, run)| run.began);
         RunResult {
             schema: SCHEMA.to_owned(),
