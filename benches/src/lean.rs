@@ -88,7 +88,9 @@ mod tests {
         std::thread::spawn(move || serve(listener, "{\"keys\":[]}"));
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.write_all(b"POST /orders HTTP/1.1\r\nContent-Length: 2\r\n\r\n{").unwrap();
-        stream.write_all(b"}GET /jwks.json HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc").unwrap();
+        stream
+            .write_all(b"}GET /jwks.json HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
+            .unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();

@@ -24,9 +24,11 @@ pub fn stages() -> Vec<Stage> {
             one(house, "/wp-login.php", Method::GET, |refused| matches!(refused, Err(Refusal::RouteNotFound)))
         }),
     ];
-    stages.extend(SIZES.into_iter().map(|count| {
-        Stage::new(format!("admit/routes and tenants/{count}"), move |house| many(house, count))
-    }));
+    stages.extend(
+        SIZES
+            .into_iter()
+            .map(|count| Stage::new(format!("admit/routes and tenants/{count}"), move |house| many(house, count))),
+    );
     stages
 }
 

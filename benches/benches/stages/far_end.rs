@@ -116,7 +116,8 @@ impl Connection {
     fn ask(&mut self, request: &[u8]) -> bool {
         self.stream.write_all(request).unwrap();
         loop {
-            if let Some((head, body)) = lean::message(&self.read).filter(|(head, body)| self.read.len() >= head + body) {
+            if let Some((head, body)) = lean::message(&self.read).filter(|(head, body)| self.read.len() >= head + body)
+            {
                 let good = self.read.starts_with(b"HTTP/1.1 200 ");
                 self.read.drain(..head + body);
                 return good;

@@ -70,7 +70,13 @@ fn measure(args: &Args) -> Result<bool, Error> {
     let house = Shared::new(House::build);
     let mut figures = Figures::new(origin);
     let mut more = Vec::new();
-    println!("{:<32} {:>14} {:>12}   {}", "stage", "instructions", "CPU ns", if before.is_some() { "change" } else { "" });
+    println!(
+        "{:<32} {:>14} {:>12}   {}",
+        "stage",
+        "instructions",
+        "CPU ns",
+        if before.is_some() { "change" } else { "" }
+    );
     for stage in &stages {
         let before = before.as_ref().and_then(|before| before.stages.get(&stage.name));
         let figure = figure(stage, &house, before.map(|before| before.turns))?;
@@ -100,7 +106,9 @@ fn chosen(filter: &[String]) -> Result<Vec<Stage>, Error> {
     let (stages, _) = all();
     let asked = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
     let mut needed: Vec<&str> = stages.iter().filter(|s| asked(&s.name)).filter_map(|s| s.beyond).collect();
-    while let Some(more) = stages.iter().find(|s| needed.contains(&&*s.name) && s.beyond.is_some_and(|o| !needed.contains(&o))) {
+    while let Some(more) =
+        stages.iter().find(|s| needed.contains(&&*s.name) && s.beyond.is_some_and(|o| !needed.contains(&o)))
+    {
         needed.extend(more.beyond);
     }
     let chosen: Vec<Stage> = stages.into_iter().filter(|s| asked(&s.name) || needed.contains(&&*s.name)).collect();

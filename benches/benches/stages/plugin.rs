@@ -20,9 +20,8 @@ use crate::stage::{Prepared, Stage, async_turns};
 const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("user-agent", "erp-client/1.0")];
 
 pub fn stages() -> Vec<Stage> {
-    let order_map = |name: &'static str, body: fn() -> Vec<u8>| {
-        Stage::new(name, move |house| call(house, "order-map", body()))
-    };
+    let order_map =
+        |name: &'static str, body: fn() -> Vec<u8>| Stage::new(name, move |house| call(house, "order-map", body()));
     let language = |name: &'static str, example: &'static str| Stage {
         slow: true,
         ..Stage::new(name, move |house| call(house, example, ORDER.to_vec()))
@@ -64,10 +63,8 @@ fn decided(house: &House) -> Prepared<'_> {
     let generation = house.app.generation.load_full();
     let tenant = generation.tenants[TENANT].clone();
     tenant.slots["map"].plugin.serving.store(Some(Serving::file(&"order-map".into(), load(house, "order-map"))));
-    let headers: HeaderMap = HEADERS
-        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-        .into_iter()
-        .collect();
+    let headers: HeaderMap =
+        HEADERS.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into_iter().collect();
     async_turns(&house.runtime, async move || {
         let route = generation.routes.iter().find(|route| *route.route.name == *MAPPED).unwrap();
         let picked = tenant.slots["map"].plugin.serving.load().as_ref().unwrap().pick();

@@ -43,10 +43,7 @@ pub struct Stage {
 
 impl Stage {
     /// A stage that `prepare` makes ready.
-    pub fn new(
-        name: impl Into<String>,
-        prepare: impl for<'h> Fn(&'h Shared) -> Prepared<'h> + 'static,
-    ) -> Stage {
+    pub fn new(name: impl Into<String>, prepare: impl for<'h> Fn(&'h Shared) -> Prepared<'h> + 'static) -> Stage {
         let prepare = Box::new(prepare);
         Stage { name: name.into(), beyond: None, pieces: 1, slow: false, uncounted: None, prepare }
     }

@@ -159,7 +159,8 @@ fn process(stat: &str) -> Option<Process> {
 /// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, and what is stolen, which is no work
 /// of this machine.
 fn busy(stat: &str) -> Option<Duration> {
-    let ticks: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+    let ticks: Vec<u64> =
+        stat.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
     let busy = ticks.get(..3)?.iter().chain(ticks.get(5..7)?).sum::<u64>();
     Some(Duration::from_millis(busy * 10))
 }
@@ -187,7 +188,8 @@ mod tests {
     #[test]
     fn a_tree_has_all_that_descend() {
         let process = |parent| Process { parent, zombie: false, cpu: TICK };
-        let all = Processes([(1, process(0)), (2, process(1)), (3, process(2)), (4, process(1)), (9, process(8))].into());
+        let all =
+            Processes([(1, process(0)), (2, process(1)), (3, process(2)), (4, process(1)), (9, process(8))].into());
         let mut tree = all.tree(2);
         tree.sort_unstable();
         assert_eq!(tree, [2, 3]);

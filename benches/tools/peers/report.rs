@@ -82,7 +82,11 @@ impl Measured {
 impl Display for Measured {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.0} requests/s, {:.1} µs", self.requests_per_second, self.cpu_micros)?;
-        if self.others > DISTURBED { write!(f, ", DISTURBED: others took {:.2} of a core", self.others) } else { Ok(()) }
+        if self.others > DISTURBED {
+            write!(f, ", DISTURBED: others took {:.2} of a core", self.others)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -157,7 +161,8 @@ impl Report {
 impl Gateway {
     fn line(&self, ours: &Gateway) -> String {
         let median = |figure: fn(&Measured) -> f64| median(self.turns.iter().map(figure).collect());
-        let ratios: Vec<f64> = self.turns.iter().zip(&ours.turns).map(|(its, our)| our.cpu_micros / its.cpu_micros).collect();
+        let ratios: Vec<f64> =
+            self.turns.iter().zip(&ours.turns).map(|(its, our)| our.cpu_micros / its.cpu_micros).collect();
         let (least, most) = ratios.iter().fold((f64::INFINITY, 0.0_f64), |(l, m), r| (l.min(*r), m.max(*r)));
         let ratio = match self.name == ours.name {
             true => String::new(),
