@@ -33,12 +33,12 @@ pub fn stages() -> Vec<Stage> {
 }
 
 /// The same request again and again.
-fn one(
-    house: &House,
+fn one<'h>(
+    house: &'h House,
     path: &'static str,
     method: Method,
     expected: fn(&Result<Admitted<'_>, Refusal>) -> bool,
-) -> Prepared<'_> {
+) -> Prepared<'h> {
     let generation = house.app.generation.load_full();
     let headers = headers(&house.issuer.token(TENANT, "user-admit").unwrap());
     async_turns(&house.runtime, async move || {

@@ -47,11 +47,11 @@ const REQUESTS: [Request; 2] = [
 pub fn print(figures: &BTreeMap<String, Figure>, house: &Shared) {
     let (stages, _) = all();
     for request in &REQUESTS {
-        let own = |name: &&str| {
-            let stage = stages.iter().find(|stage| stage.name == **name)?;
-            Some((*name, net(stage, *figures.get(*name)?, figures)))
+        let own = |name: &'static str| {
+            let stage = stages.iter().find(|stage| stage.name == name)?;
+            Some((name, net(stage, *figures.get(name)?, figures)))
         };
-        let parts: Option<Vec<_>> = request.parts.iter().map(|name| own(name)).collect();
+        let parts: Option<Vec<_>> = request.parts.iter().copied().map(own).collect();
         let (Some(parts), Some(whole)) = (parts, figures.get(request.whole)) else { continue };
         let Some(stage) = stages.iter().find(|stage| stage.name == request.whole) else { continue };
         let kernel = kernel(&mut *stage.prepare(house));

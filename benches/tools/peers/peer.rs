@@ -197,13 +197,12 @@ impl Peer {
     /// Waits until it serves, and holds it to its work: it takes this token and nobody without one, and maps.
     pub fn check(&self, started: &Started, token: &str) -> Result<(), Error> {
         let until = Instant::now() + PATIENCE;
-        let mut said = String::new();
         loop {
-            match self.ask("/orders", Some(token)) {
+            let said = match self.ask("/orders", Some(token)) {
                 Ok((200, _)) => break,
-                Ok((status, text)) => said = format!("answers {status}: {text}"),
-                Err(error) => said = format!("{said}{error}; "),
-            }
+                Ok((status, text)) => format!("it answers {status}: {text}"),
+                Err(error) => error.to_string(),
+            };
             if started.is_over() || Instant::now() > until {
                 return Err(format!("{self} does not serve: {said}\n{}", started.log()).into());
             }
