@@ -76,7 +76,7 @@ fn rate<'h>() -> Prepared<'h> {
 fn permits<'h>() -> Prepared<'h> {
     let permits = [256, 10_000, 1_024].map(|limit| Arc::new(Permits::new(limit)));
     turns(move || {
-        black_box(permits.each_ref().map(|permits| permits.try_acquire().unwrap()));
+        drop(black_box(permits.each_ref().map(|permits| permits.try_acquire().unwrap())));
     })
 }
 

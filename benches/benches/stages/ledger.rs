@@ -34,10 +34,9 @@ pub type Measured = Vec<(usize, Arc<Commits>)>;
 pub fn stages() -> (Vec<Stage>, Measured) {
     let commits = || Arc::new(Commits(Mutex::new((latencies().unwrap(), 0))));
     let measured: Measured = [1, 16, 128, 1_024].map(|callers| (callers, commits())).into();
-    let stages = measured.iter().cloned().map(|(callers, commits)| Stage {
-        pieces: callers as u64,
-        slow: true,
-        ..Stage::new(format!("ledger/accept/{callers}"), move |house| accept(house, callers, &commits))
+    let stages = measured.iter().cloned().map(|(callers, commits)| {
+        let stage = Stage::new(format!("ledger/accept/{callers}"), move |house| accept(house, callers, &commits));
+        stage.pieces(callers as u64).slow()
     });
     (stages.collect(), measured)
 }

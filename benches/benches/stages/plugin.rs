@@ -22,16 +22,15 @@ const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("user
 pub fn stages() -> Vec<Stage> {
     let order_map =
         |name: &'static str, body: fn() -> Vec<u8>| Stage::new(name, move |house| call(house, "order-map", body()));
-    let language = |name: &'static str, example: &'static str| Stage {
-        slow: true,
-        ..Stage::new(name, move |house| call(house, example, ORDER.to_vec()))
+    let language = |name: &'static str, example: &'static str| {
+        Stage::new(name, move |house| call(house, example, ORDER.to_vec())).slow()
     };
     vec![
         // Without a body it refuses at once: what that costs is the price of any call, the rest is the order's.
         order_map("plugin/call/no body", Vec::new),
         order_map("plugin/call/order", || ORDER.to_vec()),
-        Stage { slow: true, ..order_map("plugin/call/64 KiB", || order(64 << 10)) },
-        Stage { slow: true, ..order_map("plugin/call/1 MiB", || order(1 << 20)) },
+        order_map("plugin/call/64 KiB", || order(64 << 10)).slow(),
+        order_map("plugin/call/1 MiB", || order(1 << 20)).slow(),
         Stage::new("plugin/decided", |house| decided(house)),
         // The same mapping, in each language that plugins are written in.
         language("plugin/language/rust", "order-map"),
@@ -114,7 +113,7 @@ fn view<'a>(body: &'a [u8], headers: &'a [(&'a str, &'a str)]) -> RequestView<'a
         query: "",
         route: "orders",
         parameters: &[],
-        headers: headers,
+        headers,
         tenant: TENANT,
         subject: "user-0",
         claims: r#"{"iss":"https://idp.test","aud":"erp","sub":"user-0","tenant":"acme","scope":"orders:write"}"#,

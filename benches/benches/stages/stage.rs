@@ -53,6 +53,16 @@ impl Stage {
         Stage { beyond: Some(other), ..self }
     }
 
+    /// The stage, doing so many pieces of work in a turn.
+    pub fn pieces(self, pieces: u64) -> Stage {
+        Stage { pieces, ..self }
+    }
+
+    /// The stage, with turns that take milliseconds.
+    pub fn slow(self) -> Stage {
+        Stage { slow: true, ..self }
+    }
+
     /// The stage, with its turns ready to be taken.
     pub fn prepare<'h>(&self, house: &'h Shared) -> Prepared<'h> {
         (self.prepare)(house)

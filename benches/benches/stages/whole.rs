@@ -18,10 +18,7 @@ pub const FORWARDED: &str = "whole/forwarded";
 pub const MAPPED: &str = "whole/mapped";
 
 pub fn stages() -> Vec<Stage> {
-    let stage = |name: &'static str, path: &'static str| Stage {
-        slow: true,
-        ..Stage::new(name, move |house| serve(house, name, path))
-    };
+    let stage = |name: &'static str, path: &'static str| Stage::new(name, move |house| serve(house, name, path)).slow();
     vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped")]
 }
 
