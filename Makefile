@@ -29,7 +29,7 @@ define SOAK
 	fi
 endef
 
-.PHONY: help demo build test plugins plugin-tools lint bench soak soak-tools certs tools clean
+.PHONY: help demo build test plugins plugin-tools lint bench bench-tools soak soak-tools certs tools clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is
@@ -61,8 +61,13 @@ lint: tools ## Formatting and lints, warnings denied
 	cd plugins && $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd plugins && $(CARGO) clippy --locked --workspace --exclude inspect --target wasm32-wasip2 -- -D warnings
 
-bench: plugins ## Micro-benchmarks of every stage
-	$(CARGO) bench --locked --package sluis-bench
+bench: plugins bench-tools ## Micro-benchmarks of every stage (ARGS=instructions counts instead of timing)
+	$(CARGO) bench --locked --package sluis-bench -- $(ARGS)
+
+bench-tools: ## Install what counts instructions
+	@missing=; \
+	command -v valgrind >/dev/null || missing="$$missing valgrind"; \
+	$(APT_INSTALL)
 
 soak: plugins soak-tools ## The long form of the crash tests: kills, 200 power cuts, every system call (as root)
 	@$(call SOAK,SLUIS_KILL_ROUNDS=20 SLUIS_KILL_ORDERS=10000,sluis,a213)

@@ -1,15 +1,13 @@
 //! Decisions in memory: routes, targets, limits, a plugin's word.
 
-use std::cell::LazyCell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion};
 use http::Method;
 use sluis_edge::clock::Clock;
 use sluis_model::breaker::{Breaker, BreakerSettings, Outcome};
-use sluis_model::hook::{Decision, EnqueueDecision, check_decision};
+use sluis_model::hook::{Decision, EnqueueDecision, Forward, check_decision};
 use sluis_model::lane::Lane;
 use sluis_model::limits::{Permits, Rate};
 use sluis_model::maintenance::Calendar;
@@ -19,8 +17,8 @@ use sluis_model::retry::RetrySettings;
 use sluis_model::route::Router;
 use sluis_model::target;
 
-/// Paths asked for in turn, so that not one route alone is warm.
-const ASKED: usize = 1_024;
+use crate::house::MAPPED;
+use crate::stage::{Cycle, Prepared, Stage, turns};
 
 const BREAKER: BreakerSettings = BreakerSettings {
     consecutive_failures: 5,
@@ -31,78 +29,92 @@ const BREAKER: BreakerSettings = BreakerSettings {
     max_open: Duration::from_secs(60),
 };
 
-pub fn bench(criterion: &mut Criterion) {
-    router(criterion);
-    normalise(criterion);
-    limits(criterion);
-    check(criterion);
+/// Routes in one table, and tenants in one house: a look-up may not depend on them.
+pub const SIZES: [usize; 3] = [10, 1_000, 100_000];
+
+pub fn stages() -> Vec<Stage> {
+    let mut stages: Vec<Stage> = SIZES.into_iter().map(find).collect();
+    stages.extend([
+        normalise("clean", "/v1/orders/4711/lines?expand=customer&limit=50"),
+        normalise("escaped", "/v1/./orders/%7Euser/caf%C3%A9/../lines?q=a%20b"),
+        Stage::new("limits/rate", |_| rate()),
+        Stage::new("limits/permits", |_| permits()),
+        Stage::new("limits/breaker", |_| breaker()),
+        Stage::new("check_decision/forward", |house| check(forward(), house.route(MAPPED))),
+        Stage::new("check_decision/enqueue", |_| check(enqueue(), Arc::new(route(0)))),
+    ]);
+    stages
 }
 
-fn router(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("router/find");
-    for count in [10, 1_000, 100_000] {
-        let router = LazyCell::new(|| Router::build((0..count).map(|n| Arc::new(route(n))).collect()).unwrap());
-        // A stride that is prime to every count: all routes have their turn, in no order.
-        let paths: Vec<String> = (0..ASKED).map(|n| format!("/v1/service-{}/orders/4711", n * 7_919 % count)).collect();
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            let mut asked = paths.iter().cycle();
-            b.iter(|| {
-                let path = asked.next().unwrap();
-                let found = router.find(Some("api.test"), path, &Method::POST).unwrap();
-                assert_eq!(found.parameters.len(), 1);
-                black_box(found.index)
-            });
-        });
-    }
-    group.finish();
+fn find(count: usize) -> Stage {
+    Stage::new(format!("router/find/{count}"), move |_| {
+        let router = Router::build((0..count).map(|n| Arc::new(route(n))).collect()).unwrap();
+        let mut asked = Cycle::of(count, |n| format!("/v1/service-{n}/orders/4711"));
+        turns(move || {
+            let found = router.find(Some("api.test"), asked.next(), &Method::POST).unwrap();
+            assert_eq!(found.parameters.len(), 1);
+            black_box(found.index);
+        })
+    })
 }
 
-fn normalise(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("target/normalise");
-    for (name, raw) in [
-        ("clean", "/v1/orders/4711/lines?expand=customer&limit=50"),
-        ("escaped", "/v1/./orders/%7Euser/caf%C3%A9/../lines?q=a%20b"),
-    ] {
-        group.bench_function(name, |b| b.iter(|| target::normalise(black_box(raw.as_bytes())).unwrap()));
-    }
-    group.finish();
+fn normalise(name: &str, raw: &'static str) -> Stage {
+    Stage::new(format!("target/normalise/{name}"), move |_| {
+        turns(move || {
+            black_box(target::normalise(black_box(raw.as_bytes())).unwrap());
+        })
+    })
 }
 
-/// What `admit` and the end of an exchange ask, the clock included.
-fn limits(criterion: &mut Criterion) {
-    let clock = Clock::start();
-    let rate = Rate::new(1_000_000_000, 1_000_000_000);
-    let [tenant, process, upstream] = [256, 10_000, 1_024].map(|limit| Arc::new(Permits::new(limit)));
-    let breaker = Arc::new(Breaker::new(BREAKER));
-    criterion.bench_function("limits/rate+permits+breaker", |b| {
-        b.iter(|| {
-            let now = clock.now();
-            rate.try_acquire(now).unwrap();
-            let permits = [&tenant, &process, &upstream].map(|permits| permits.try_acquire().unwrap());
-            let pass = breaker.admit(now).unwrap();
-            black_box(breaker.record(pass, Outcome::Success, clock.now()));
-            permits
-        });
-    });
+/// A tenant's rate, the clock included.
+fn rate<'h>() -> Prepared<'h> {
+    let (clock, rate) = (Clock::start(), Rate::new(1_000_000_000, 1_000_000_000));
+    turns(move || rate.try_acquire(clock.now()).unwrap())
 }
 
-/// An enqueue with every field set: the decision with the most to look at.
-fn check(criterion: &mut Criterion) {
-    let route = route(0);
-    let decision = Decision::Enqueue(EnqueueDecision {
+/// A request's three, taken and given back.
+fn permits<'h>() -> Prepared<'h> {
+    let permits = [256, 10_000, 1_024].map(|limit| Arc::new(Permits::new(limit)));
+    turns(move || {
+        drop(black_box(permits.each_ref().map(|permits| permits.try_acquire().unwrap())));
+    })
+}
+
+/// Asked and told, the clock included for each.
+fn breaker<'h>() -> Prepared<'h> {
+    let (clock, breaker) = (Clock::start(), Arc::new(Breaker::new(BREAKER)));
+    turns(move || {
+        let pass = breaker.admit(clock.now()).unwrap();
+        black_box(breaker.record(pass, Outcome::Success, clock.now()));
+    })
+}
+
+/// A decision held against its route. It is used up, so a copy of it is made in each turn.
+fn check<'h>(decision: Decision, route: Arc<Route>) -> Prepared<'h> {
+    turns(move || {
+        black_box(check_decision(decision.clone(), &route).unwrap());
+    })
+}
+
+/// As order-map decides.
+fn forward() -> Decision {
+    Decision::Forward(Forward {
+        body: Some(sluis_bench::ORDER.to_vec()),
+        set_headers: vec![("x-canonical".to_owned(), "order.v1".to_owned())],
+        remove_headers: vec!["user-agent".to_owned()],
+        ..Forward::default()
+    })
+}
+
+/// Every field set: the decision with the most to look at.
+fn enqueue() -> Decision {
+    Decision::Enqueue(EnqueueDecision {
         event_type: Some("erp.order.created".to_owned()),
         key: Some("customer-c-417".to_owned()),
         content_type: Some("application/json".to_owned()),
         body: Some(sluis_bench::ORDER.to_vec()),
         sinks: vec!["erp-orders".to_owned()],
-    });
-    criterion.bench_function("check_decision/enqueue", |b| {
-        b.iter_batched(
-            || decision.clone(),
-            |decision| check_decision(decision, &route).unwrap(),
-            BatchSize::SmallInput,
-        );
-    });
+    })
 }
 
 fn route(n: usize) -> Route {

@@ -1,5 +1,6 @@
 //! The gateway's parts, put together as `edge::server` does it, without its listeners.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,20 +17,26 @@ use sluis_edge::state::{App, Capabilities, Generation};
 use sluis_edge::tokens::{self, TokenCache, Tokens};
 use sluis_ledger::Ledger;
 use sluis_model::limits::Permits;
-use sluis_model::plan::Plan;
+use sluis_model::plan::{Plan, Route};
 use tokio::runtime::Runtime;
 
 /// The tenant of all measurements.
 pub const TENANT: &str = "acme";
+/// The route `POST /v1/orders`: a token, no plugin, one upstream.
+pub const ORDERS: &str = "orders";
+/// The route `POST /v1/mapped`: the same with a plugin in its slot.
+pub const MAPPED: &str = "mapped";
 
 /// A plan from a file, and what runs it.
 pub struct House {
     pub runtime: Runtime,
-    pub app: App,
+    pub app: Arc<App>,
     pub plan: Arc<Plan>,
     pub issuer: Issuer,
+    /// Serves the issuer's keys.
+    pub upstream: SocketAddr,
     /// On the disk of the build directory: `/tmp` may be memory, or forbid compiled code.
-    pub dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl House {
@@ -44,12 +51,29 @@ impl House {
         let plan = sluis_edge::load::load(&file).unwrap().plan;
         std::fs::create_dir_all(&plan.server.state_dir).unwrap();
         let app = runtime.block_on(app(&plan));
-        House { runtime, app, plan, issuer, dir }
+        House { runtime, app: Arc::new(app), plan, issuer, upstream, dir }
     }
 
-    /// A directory of this name for one measurement's files.
+    /// A place of this name for one measurement's files.
     pub fn dir(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The plan once more, to be changed.
+    pub fn load(&self) -> Plan {
+        let loaded = sluis_edge::load::load(&self.dir("gateway.yaml")).unwrap();
+        Arc::into_inner(loaded.plan).unwrap()
+    }
+
+    /// Another plan's state beside that of the house.
+    pub fn generation(&self, plan: Arc<Plan>) -> Generation {
+        let tokens = Tokens::new(self.app.token_cache.clone(), self.app.jwks.reconcile(&plan.issuers));
+        generation(plan, tokens, &self.app.metrics, &self.app.capabilities)
+    }
+
+    /// A route of the plan.
+    pub fn route(&self, name: &str) -> Arc<Route> {
+        self.plan.router.routes().iter().find(|route| *route.name == *name).unwrap().clone()
     }
 }
 
@@ -62,12 +86,7 @@ async fn app(plan: &Arc<Plan>) -> App {
     let token_cache = Arc::new(TokenCache::new(tokens::DEFAULT_CAPACITY));
     let tokens = Tokens::new(token_cache.clone(), jwks.reconcile(&plan.issuers));
     let capabilities = Capabilities { kv: ledger.clone(), http: HttpConnections::new(&metrics).unwrap() };
-    let plugins = Default::default();
-    let generation = Generation::build(plan.clone(), &plugins, tokens, &metrics, &capabilities, None).unwrap();
-    // A loop asks faster than any tenant may: what is measured is the work, not the refusal.
-    for tenant in generation.tenants.values() {
-        tenant.rate.set(1_000_000_000, 1_000_000_000);
-    }
+    let generation = generation(plan.clone(), tokens, &metrics, &capabilities);
     let mut tries = 0;
     while jwks.status().iter().any(|source| source.keys.is_none()) {
         tries += 1;
@@ -80,7 +99,7 @@ async fn app(plan: &Arc<Plan>) -> App {
         jwks,
         token_cache,
         ledger,
-        // Nobody listens: no component is called here.
+        // Nobody listens: no rollout is on trial here.
         trouble: tokio::sync::mpsc::channel(1).0,
         capabilities,
         metrics,
@@ -90,20 +109,32 @@ async fn app(plan: &Arc<Plan>) -> App {
     }
 }
 
+/// No slot is filled: who measures a plugin loads it.
+fn generation(plan: Arc<Plan>, tokens: Tokens, metrics: &Metrics, capabilities: &Capabilities) -> Generation {
+    let generation = Generation::build(plan, &Default::default(), tokens, metrics, capabilities, None).unwrap();
+    // A loop asks faster than any tenant may: what is measured is the work, not the refusal.
+    for tenant in generation.tenants.values() {
+        tenant.rate.set(1_000_000_000, 1_000_000_000);
+    }
+    generation
+}
+
 /// The defaults.
-fn config(upstream: std::net::SocketAddr) -> String {
+fn config(upstream: SocketAddr) -> String {
     let issuers = Issuer::yaml(upstream);
+    let tokens = "auth: { issuers: [idp], scopes: [\"orders:write\"] }";
     format!(
         "version: 1\n\
-         server: {{ state_dir: state }}\n\
+         server: {{ state_dir: state, access_log: false }}\n\
          listeners:\n  - {{ name: http, address: \"127.0.0.1:0\" }}\n\
          {issuers}\
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{upstream}\"] }}\n\
          plugins: {{ dir: . }}\n\
          routes:\n\
-         \x20 - {{ name: orders, path: /v1/orders, methods: [POST], \
-         auth: {{ issuers: [idp], scopes: [\"orders:write\"] }}, forward: {{ upstreams: [erp] }} }}\n\
+         \x20 - {{ name: {ORDERS}, path: /v1/orders, methods: [POST], {tokens}, forward: {{ upstreams: [erp] }} }}\n\
+         \x20 - {{ name: {MAPPED}, path: /v1/mapped, methods: [POST], plugin: map, {tokens}, \
+         forward: {{ upstreams: [erp] }} }}\n\
          \x20 - {{ name: status, path: /v1/status, methods: [GET], auth: public, forward: {{ upstreams: [erp] }} }}\n\
-         tenants:\n  - {{ id: {TENANT} }}\n"
+         tenants:\n  - {{ id: {TENANT}, plugins: {{ map: order-map }}, grants: [log] }}\n"
     )
 }

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use sluis_bench::{Latencies, ORDER, latencies};
 use sluis_ledger::{Ledger, Observer, Options};
 use sluis_model::event::{EventSink, NewEvent};
@@ -13,12 +12,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::house::{House, TENANT};
+use crate::stage::{Prepared, Shared, Stage, Turns};
 
 /// Syncs of the bare disk, for comparison.
 const SYNCS: usize = 200;
 
 /// What the ledger's commits took, and how many events they held.
-struct Commits(Mutex<(Latencies, u64)>);
+pub struct Commits(Mutex<(Latencies, u64)>);
 
 impl Observer for Commits {
     fn committed(&self, batch: usize, fsync: Duration) {
@@ -28,39 +28,54 @@ impl Observer for Commits {
     }
 }
 
-pub fn bench(criterion: &mut Criterion, house: &House) {
-    let mut measured = Vec::new();
-    let mut group = criterion.benchmark_group("ledger/accept");
-    group.sampling_mode(SamplingMode::Flat).sample_size(10).warm_up_time(Duration::from_millis(300));
-    for callers in [1_usize, 16, 128, 1_024] {
-        let commits = Arc::new(Commits(Mutex::new((latencies().unwrap(), 0))));
-        let options = Options { observer: commits.clone(), ..Options::default() };
-        let dir = house.dir(&format!("ledger-{callers}"));
-        let ledger = Arc::new(Ledger::open_with(&dir, &house.plan.ledger, options).unwrap());
-        group.throughput(Throughput::Elements(callers as u64));
-        group.bench_function(BenchmarkId::from_parameter(callers), |b| {
-            b.iter_custom(|turns| house.runtime.block_on(drive(&ledger, callers, turns)));
-        });
-        house.runtime.block_on(ledger.close());
-        measured.push((callers, commits));
-    }
-    group.finish();
-    print_commits(&measured, house);
+/// Commits by how many callers waited for them, for [`print_commits`].
+pub type Measured = Vec<(usize, Arc<Commits>)>;
+
+pub fn stages() -> (Vec<Stage>, Measured) {
+    let commits = || Arc::new(Commits(Mutex::new((latencies().unwrap(), 0))));
+    let measured: Measured = [1, 16, 128, 1_024].map(|callers| (callers, commits())).into();
+    let stages = measured.iter().cloned().map(|(callers, commits)| {
+        let stage = Stage::new(format!("ledger/accept/{callers}"), move |house| accept(house, callers, &commits));
+        stage.pieces(callers as u64).slow()
+    });
+    (stages.collect(), measured)
 }
 
-async fn drive(ledger: &Arc<Ledger>, callers: usize, turns: u64) -> Duration {
-    let began = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..callers {
-        let ledger = ledger.clone();
-        tasks.spawn(async move {
-            for _ in 0..turns {
-                ledger.accept(event(), u64::MAX).await.unwrap();
+/// A ledger of its own, closed in the end.
+struct Accepts<'h> {
+    house: &'h House,
+    ledger: Arc<Ledger>,
+    callers: usize,
+}
+
+fn accept<'h>(house: &'h House, callers: usize, commits: &Arc<Commits>) -> Prepared<'h> {
+    let options = Options { observer: commits.clone(), ..Options::default() };
+    let dir = house.dir(&format!("ledger-{callers}"));
+    let ledger = Arc::new(Ledger::open_with(&dir, &house.plan.ledger, options).unwrap());
+    Box::new(Accepts { house, ledger, callers })
+}
+
+impl Turns for Accepts<'_> {
+    fn take(&mut self, turns: u64) {
+        self.house.runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for _ in 0..self.callers {
+                let ledger = self.ledger.clone();
+                tasks.spawn(async move {
+                    for _ in 0..turns {
+                        ledger.accept(event(), u64::MAX).await.unwrap();
+                    }
+                });
             }
+            tasks.join_all().await;
         });
     }
-    tasks.join_all().await;
-    began.elapsed()
+}
+
+impl Drop for Accepts<'_> {
+    fn drop(&mut self) {
+        self.house.runtime.block_on(self.ledger.close());
+    }
 }
 
 fn event() -> NewEvent {
@@ -84,7 +99,7 @@ fn event() -> NewEvent {
 }
 
 /// The disk decides about these figures, so it is shown beside them.
-fn print_commits(measured: &[(usize, Arc<Commits>)], house: &House) {
+pub fn print_commits(measured: &Measured, house: &Shared) {
     let measured = measured.iter().map(|(callers, commits)| {
         let (took, events) = &*commits.0.lock().unwrap();
         (format!("commit, {callers} callers"), took.clone(), *events as f64 / took.len().max(1) as f64)
