@@ -123,8 +123,6 @@ fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
     }
 }
 
-/// How many deliveries of a tenant's in a lane are wanted.
-
 /// What a look at a tenant's deliveries says of those that it did not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {

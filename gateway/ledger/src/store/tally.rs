@@ -316,7 +316,9 @@ impl Tally {
 /// Counts what waits for a worker, by sink, lane and tenant: the index of what is due holds no more than this asks for,
 /// and has the earliest of each tenant first.
 fn load_schedules(conn: &Connection, room: &Room) -> rusqlite::Result<()> {
-    let mut waiting: HashMap<(Arc<str>, Lane), HashMap<Arc<str>, (u64, u64)>> = HashMap::new();
+    // Of each tenant: how many, and the earliest due time.
+    type Tenants = HashMap<Arc<str>, (u64, u64)>;
+    let mut waiting: HashMap<(Arc<str>, Lane), Tenants> = HashMap::new();
     let mut statement = conn.prepare(
         "SELECT sink, lane, tenant, due FROM deliveries INDEXED BY deliveries_due
          WHERE due IS NOT NULL ORDER BY sink, lane, part, due",

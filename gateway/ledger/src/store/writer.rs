@@ -134,7 +134,10 @@ impl Writer<'_> {
             match obstacle {
                 _ if !wishes.is_empty() => self.refuse(wishes, obstacle),
                 Obstacle::DiskFull if self.home.spend_reserve() => self.reserved = false,
-                _ => return Ok(works.into_iter().for_each(|work| work.fail(WorkError::Busy))),
+                _ => {
+                    works.into_iter().for_each(|work| work.fail(WorkError::Busy));
+                    break;
+                }
             }
             batch = Batch { works, ..Batch::default() };
         }
