@@ -5,7 +5,7 @@ use super::judge::{Arrival, Seen, judge};
 use super::timeline::Action;
 use super::*;
 use crate::parts::State;
-use crate::record::{Digits, Exchange, Outcome, Recording, Second, Tally};
+use crate::record::{self, Digits, Exchange, Recording, Second, Tally};
 use crate::result::{Delivery, Verdict};
 
 const SMALL: &str = "
@@ -153,7 +153,7 @@ fn recording() -> Recording {
         let mut second = Tally::new(Digits::Two);
         for _ in 0..100 {
             let at = Duration::from_secs(n as u64);
-            let outcome = if status == 200 { Outcome::Ok } else { Outcome::Refused };
+            let outcome = if status == 200 { record::Outcome::Ok } else { record::Outcome::Refused };
             let exchange = Exchange {
                 tenant: 0,
                 intended: at,
