@@ -77,7 +77,7 @@ fn what_cannot_be_asked_is_said_with_its_place_and_64() {
     }
     for (args, says) in [
         (&["run", "--target", target, "--rate", "100000000"][..], "/s"),
-        (&["run", "--target", target, "--schedule", "5000 for ever"], "possible are"),
+        (&["run", "--target", target, "--schedule", "5000 for ever"], "as in `5000/s`"),
         (&["run", "--target", "ftp://x", "--rate", "1", "--anonymous"], "neither http nor https"),
         (&["run", "--target", target], "--rate"),
         (&["scenario", "erp-dwn"], "there is no scenario `erp-dwn`; there are "),
