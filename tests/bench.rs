@@ -109,7 +109,10 @@ fn a_full_disk_costs_the_file_but_not_the_figures() {
     assert!(why.contains("cannot write /dev/full: No space left"), "{why}");
     // What cannot be written at all is found before anything is sent.
     let (code, said, why) = run(&target, &["--out", "/no/such/folder/run.json"]);
-    assert!(code == 1 && said.is_empty() && why.contains("cannot write /no/such/folder/run.json"), "{code}: {said}{why}");
+    assert!(
+        code == 1 && said.is_empty() && why.contains("cannot write /no/such/folder/run.json"),
+        "{code}: {said}{why}"
+    );
 }
 
 #[test]
