@@ -272,8 +272,9 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| {
-            let cut_short = e.is_incomplete_message() && head.headers.contains_key(CONTENT_LENGTH);
-            if cut_short { Failure::Protocol } else { failure(&e) }
+            let early = e.source().and_then(|e| e.downcast_ref::<io::Error>()).map(io::Error::kind);
+            let short = early == Some(io::ErrorKind::UnexpectedEof) && head.headers.contains_key(CONTENT_LENGTH);
+            if short { Failure::Protocol } else { failure(&e) }
         })?;
         length += frame.data_ref().map_or(0, |data| data.len() as u64);
         if length > LARGEST_BODY {

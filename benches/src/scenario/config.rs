@@ -73,7 +73,7 @@ pub(super) fn overlay(under: &mut Value, over: &Value) {
 fn fill(value: &mut Value, places: &[(&str, SocketAddr)]) {
     match value {
         Value::String(text) => {
-            for (name, address) in places.iter().filter(|(name, _)| text.contains(name)) {
+            for (name, address) in places {
                 *text = text.replace(name, &format!("http://{address}"));
             }
         }

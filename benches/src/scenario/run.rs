@@ -305,7 +305,7 @@ impl<'a> Course<'a> {
     /// Orders that the ERP took, second by second.
     fn taken(&self, erp: &crate::parts::Erp) -> Series {
         let before = self.first.saturating_duration_since(erp.began()).as_secs_f64();
-        let points = erp.seconds().iter().enumerate().map(|(n, second)| (n as f64 - before, second.taken as f64));
+        let points = erp.seconds().into_iter().enumerate().map(|(n, second)| (n as f64 - before, second.taken as f64));
         let points = points.filter(|(at, _)| *at >= 0.0).collect();
         Series { name: "orders taken by the ERP".to_owned(), unit: "per second".to_owned(), points }
     }

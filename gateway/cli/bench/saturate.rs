@@ -10,7 +10,7 @@ use sluis_bench::session::{self, Lines, SessionError, Stand};
 use sluis_bench::slo::{Slo, time};
 
 use super::load::Load;
-use super::{BenchError, duration, lines, rate, run, stop, summary};
+use super::{BenchError, duration, lines, rate, stop, summary};
 use crate::failure::Failure;
 
 /// Find the knee and the highest rate that holds the pass lines for long
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let schedule = |rate, time| Schedule::constant(rate, time).map_err(|error| SessionError::Asked(error.to_string()));
     let job = args.load.job("saturate", schedule(args.start, args.probe)?)?;
     let stand = Stand::new(&job, args.load.listen())?;
-    run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
+    super::run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
     let stop = Stop::new();
     stop::on_signal(&stop)?;
     let measure = |rate, time| {
@@ -106,7 +106,8 @@ fn told(found: &Saturation) -> String {
         }
         Outcome::Nothing { rate, why } => format!("nothing holds: even at {rate:.1}/s, {why}"),
         Outcome::Generator { rate, held, why } => {
-            let held = held.map_or("no rate below held".to_owned(), |held| format!("{held:.0}/s held for a short look"));
+            let held =
+                held.map_or("no rate below held".to_owned(), |held| format!("{held:.0}/s held for a short look"));
             format!("the generator was the limit at {rate:.0}/s ({why}); {held}")
         }
         Outcome::Unsteady { rate, why } => format!("no rate holds for long: at {rate:.0}/s, {why}"),
@@ -129,7 +130,9 @@ fn files(args: &Args, found: &Saturation) -> Result<(), Failure> {
 fn judged(found: &Saturation) -> Result<(), Failure> {
     Err(Failure::Bench(match &found.outcome {
         Outcome::Found { .. } | Outcome::Unbroken { .. } => return Ok(()),
-        Outcome::Nothing { .. } | Outcome::Unsteady { .. } => BenchError::Broken("no rate holds the pass lines".to_owned()),
+        Outcome::Nothing { .. } | Outcome::Unsteady { .. } => {
+            BenchError::Broken("no rate holds the pass lines".to_owned())
+        }
         Outcome::Generator { .. } => BenchError::Failed("not found: the generator was the limit".to_owned()),
         Outcome::Interrupted => BenchError::Interrupted,
     }))

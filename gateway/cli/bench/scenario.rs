@@ -7,7 +7,7 @@ use sluis_bench::load::Stop;
 use sluis_bench::result::{RunResult, probe};
 use sluis_bench::scenario::{self, Options, Outcome, Scenario};
 
-use super::{BenchError, load, run, stop, summary};
+use super::{BenchError, load, stop, summary};
 use crate::failure::Failure;
 
 /// Run scenarios: a gateway with its parts, a load, a fault, and the lines that have to hold
@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.list {
         for name in scenario::names() {
             let scenario = read(name, None)?;
-            crate::say(&format!("{name:<28} {}", scenario.missing().map_or(scenario.shows.clone(), |why| format!("SKIPPED: {why}"))))?;
+            crate::say(&format!(
+                "{name:<28} {}",
+                scenario.missing().map_or(scenario.shows.clone(), |why| format!("SKIPPED: {why}"))
+            ))?;
         }
         return Ok(());
     }
@@ -100,14 +103,15 @@ fn one(args: &Args, scenario: &Scenario, several: bool, stop: &Stop) -> Result<(
         Outcome::Ran(result) => {
             summary::show(&result)?;
             let written = files(args, several, &result);
-            run::verdict(&result).and(written)
+            super::run::verdict(&result).and(written)
         }
     }
 }
 
 fn files(args: &Args, several: bool, result: &RunResult) -> Result<(), Failure> {
-    let at = |target: &Option<PathBuf>, ending| target.as_deref().map(|path| place(path, several, &result.name, ending));
-    run::files(result, at(&args.out, "json").as_deref(), at(&args.html, "html").as_deref())
+    let at =
+        |target: &Option<PathBuf>, ending| target.as_deref().map(|path| place(path, several, &result.name, ending));
+    super::run::files(result, at(&args.out, "json").as_deref(), at(&args.html, "html").as_deref())
 }
 
 /// A file of its own for each of several.

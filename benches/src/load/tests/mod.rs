@@ -125,7 +125,7 @@ fn moments_behind_a_stall_count_their_wait_and_the_service_does_not() {
     let run = go(&target(&server, Protocol::Http1), "20/s for 500ms", &bounds(1), &source).unwrap();
     let all = &run.recording.all;
     assert_eq!((all.ok, all.unsent), (10, 0));
-    // The first is answered after 500 ms; the fifth has its moment 200 ms after the first.
+    // The first is answered after 500 ms; the sixth has its moment 250 ms after the first.
     assert!(all.response.at(0.5) >= 250_000, "{}", all.response.at(0.5));
     assert!(all.service.at(0.5) < all.response.at(0.5), "{} µs", all.service.at(0.5));
     assert!(all.late >= 9, "{}", all.late);
