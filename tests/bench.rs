@@ -77,7 +77,7 @@ fn what_cannot_be_asked_is_said_with_its_place_and_64() {
     }
     for (args, says) in [
         (&["run", "--target", target, "--rate", "100000000"][..], "/s"),
-        (&["run", "--target", target, "--schedule", "5000 for ever"], "possible are"),
+        (&["run", "--target", target, "--schedule", "5000 for ever"], "as in `5000/s`"),
         (&["run", "--target", "ftp://x", "--rate", "1", "--anonymous"], "neither http nor https"),
         (&["run", "--target", target], "--rate"),
         (&["scenario", "erp-dwn"], "there is no scenario `erp-dwn`; there are "),
@@ -109,7 +109,10 @@ fn a_full_disk_costs_the_file_but_not_the_figures() {
     assert!(why.contains("cannot write /dev/full: No space left"), "{why}");
     // What cannot be written at all is found before anything is sent.
     let (code, said, why) = run(&target, &["--out", "/no/such/folder/run.json"]);
-    assert!(code == 1 && said.is_empty() && why.contains("cannot write /no/such/folder/run.json"), "{code}: {said}{why}");
+    assert!(
+        code == 1 && said.is_empty() && why.contains("cannot write /no/such/folder/run.json"),
+        "{code}: {said}{why}"
+    );
 }
 
 #[test]

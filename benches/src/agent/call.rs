@@ -104,11 +104,13 @@ impl Peer {
         let stream = stream.map_err(|_| self.unreachable("no connection in time"))?;
         let stream = stream.map_err(|error| self.unreachable(error))?;
         let _ = stream.set_nodelay(true);
-        let (mut client, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
+        let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(error))?;
         tokio::spawn(connection);
         let body = serde_json::to_vec(what).map_err(|error| self.failed(error))?;
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.secret)).map_err(|error| self.failed(error))?;
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", self.secret)).map_err(|error| self.failed(error))?;
         bearer.set_sensitive(true);
         let request = Request::builder()
             .method(method)

@@ -168,12 +168,7 @@ fn hear(
     heard
 }
 
-fn merged(
-    job: &Job,
-    heard: Heard,
-    began: SystemTime,
-    slo: Option<&crate::slo::Slo>,
-) -> Result<RunResult, AgentError> {
+fn merged(job: &Job, heard: Heard, began: SystemTime, slo: Option<&crate::slo::Slo>) -> Result<RunResult, AgentError> {
     if heard.done.is_empty() {
         return Err(AgentError::Lost(heard.lost.join("; ")));
     }

@@ -150,7 +150,8 @@ impl Agent {
         job.schedule = job.schedule.share(order.index, order.of);
         let (of, index) = (order.of as usize, order.index as usize);
         job.connections = (job.connections / of + usize::from(index < job.connections % of)).max(1);
-        let prepared = tokio::task::spawn_blocking(move || Stand::new(&job, Listen::default()).map(|stand| (job, stand)));
+        let prepared =
+            tokio::task::spawn_blocking(move || Stand::new(&job, Listen::default()).map(|stand| (job, stand)));
         let failed = |why: String| text(StatusCode::UNPROCESSABLE_ENTITY, &why);
         let (job, stand) =
             prepared.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;

@@ -76,8 +76,7 @@ fn an_agent_that_is_lost_makes_the_result_partial() {
     let erp = Erp::start(Behaviour::default()).unwrap();
     let job = job(format!("http://{}", erp.address()), 100);
     let agents = [agent.address.to_string(), address.to_string()];
-    let result =
-        coordinate(&job, &agents, SECRET, Listen::default(), Lines::default(), &Stop::new(), |_| ()).unwrap();
+    let result = coordinate(&job, &agents, SECRET, Listen::default(), Lines::default(), &Stop::new(), |_| ()).unwrap();
     thread.join().unwrap();
     let why = format!("lost: agent {address} ");
     assert!(matches!(&result.ended, Ended::Partial { why: found } if found.starts_with(&why)), "{:?}", result.ended);
@@ -103,7 +102,9 @@ fn desert(listener: &std::net::TcpListener) {
         };
         let length: usize = head
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|text| text.trim().parse().unwrap()))
+            .find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length:").map(|text| text.trim().parse().unwrap())
+            })
             .unwrap_or(0);
         std::io::copy(&mut (&mut stream).take(length as u64), &mut std::io::sink()).unwrap();
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -120,7 +121,9 @@ fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sen
     };
     let there = agent.address.to_string();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert!(matches!(said(&[there.clone(), free.clone()], SECRET), AgentError::Unreachable { agent, .. } if agent == free));
+    assert!(
+        matches!(said(&[there.clone(), free.clone()], SECRET), AgentError::Unreachable { agent, .. } if agent == free)
+    );
     assert!(matches!(said(std::slice::from_ref(&there), "another secret, as long"), AgentError::Refused { .. }));
     assert!(matches!(said(&[there.clone(), there.clone()], SECRET), AgentError::Asked(_)));
     // Its own target is not there: the agent says so when it starts.

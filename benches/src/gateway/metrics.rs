@@ -97,7 +97,8 @@ pub async fn follow(admin: &Admin, first: Instant, kept: &Arc<Mutex<Kept>>, mut 
         }
         if let Ok(Ok(text)) = tokio::time::timeout(EVERY, admin.metrics()).await {
             let now = Instant::now();
-            let at = now.saturating_duration_since(first).as_secs_f64() - first.saturating_duration_since(now).as_secs_f64();
+            let at =
+                now.saturating_duration_since(first).as_secs_f64() - first.saturating_duration_since(now).as_secs_f64();
             kept.lock().unwrap_or_else(PoisonError::into_inner).look(at, &text);
         }
     }

@@ -82,7 +82,10 @@ impl Latency {
         let one = |text: &str| text::duration(at, text);
         if let Some((range, over)) = text.split_once(" over ") {
             let (from, to) = range.split_once("..").ok_or_else(|| {
-                Invalid::new(at, format!("`{text}` says over how long, but not from where to where; write 5ms..1s over 10s"))
+                Invalid::new(
+                    at,
+                    format!("`{text}` says over how long, but not from where to where; write 5ms..1s over 10s"),
+                )
             })?;
             return Ok(Latency::Ramp(one(from)?, one(to)?, one(over)?));
         }
@@ -204,7 +207,9 @@ impl Change {
             behaviour.errors = Some(Errors {
                 share: text::share(&format!("{at}.errors.share"), &errors.share)?,
                 status: status.ok_or_else(no_error)?,
-                retry_after: retry_after.map(|text| text::duration(&format!("{at}.errors.retry_after"), text)).transpose()?,
+                retry_after: retry_after
+                    .map(|text| text::duration(&format!("{at}.errors.retry_after"), text))
+                    .transpose()?,
             });
         }
         if let Some(concurrency) = concurrency {

@@ -92,7 +92,8 @@ mod tests {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let components = Path::new("plugins");
         let places = Places { http: address(1), admin: address(2), erp: address(3), idp: address(4), components };
-        let over = json!({ "server": { "threads": 4 }, "sinks": [{ "http": { "url": "{{erp}}/orders" } }], "plugins": null });
+        let over =
+            json!({ "server": { "threads": 4 }, "sinks": [{ "http": { "url": "{{erp}}/orders" } }], "plugins": null });
         let config = build(&places, &over, ["acme", "acme"].into_iter());
         assert_eq!(config["server"]["threads"], 4);
         assert_eq!(config["server"]["access_log"], false);

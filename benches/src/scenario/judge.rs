@@ -36,7 +36,8 @@ pub(super) fn judge(pass: &[Pass], seen: &Seen<'_>) -> Verdict {
 
 fn judge_one(pass: &Pass, seen: &Seen<'_>) -> Vec<Line> {
     let place = if pass.place.is_empty() { String::new() } else { format!("{}: ", pass.place) };
-    let line = |wanted: String, value: String, holds| vec![Line { wanted: format!("{place}{wanted}"), seen: value, holds }];
+    let line =
+        |wanted: String, value: String, holds| vec![Line { wanted: format!("{place}{wanted}"), seen: value, holds }];
     match &pass.kind {
         Kind::Slo(slo, part) => {
             let (all, tenants, seconds);
@@ -84,12 +85,20 @@ fn judge_one(pass: &Pass, seen: &Seen<'_>) -> Vec<Line> {
             }
         }
         Kind::Drained(within) => {
-            let text = seen.drained.map_or("not all has arrived".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
-            line(format!("all arrived within {within:?} of the load's end"), text, seen.drained.is_some_and(|after| after <= *within))
+            let text = seen
+                .drained
+                .map_or("not all has arrived".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
+            line(
+                format!("all arrived within {within:?} of the load's end"),
+                text,
+                seen.drained.is_some_and(|after| after <= *within),
+            )
         }
-        Kind::ErpAtOnce(most) => {
-            line(format!("at most {most} orders at the ERP at once"), seen.erp_at_once.to_string(), seen.erp_at_once <= *most)
-        }
+        Kind::ErpAtOnce(most) => line(
+            format!("at most {most} orders at the ERP at once"),
+            seen.erp_at_once.to_string(),
+            seen.erp_at_once <= *most,
+        ),
     }
 }
 

@@ -31,7 +31,10 @@ static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
 const FEATURES: [(&str, Option<&str>); 4] = [
     ("http-sink", None),
     ("plugins", None),
-    ("broker-sink", Some("the gateway delivers to HTTP sinks only; sinks for NATS, RabbitMQ and Kafka are not there yet")),
+    (
+        "broker-sink",
+        Some("the gateway delivers to HTTP sinks only; sinks for NATS, RabbitMQ and Kafka are not there yet"),
+    ),
     ("user-rates", Some("the gateway limits tenants, not users; rates of single users are not there yet")),
 ];
 

@@ -85,7 +85,10 @@ pub fn run(
 fn lacking(scenario: &Scenario, components: &Path) -> Option<String> {
     let file = |name: &String| components.join(name).with_extension("wasm");
     let missing = scenario.components.iter().map(file).find(|file| !file.is_file())?;
-    Some(format!("{} is not there; build it with `sh plugins/build.sh`, or name its folder with --components", missing.display()))
+    Some(format!(
+        "{} is not there; build it with `sh plugins/build.sh`, or name its folder with --components",
+        missing.display()
+    ))
 }
 
 /// What is known while it runs.
@@ -165,7 +168,8 @@ impl<'a> Course<'a> {
         let url = format!("http://{}", self.http);
         let url = url.parse().map_err(|error| ScenarioError::Gateway(Box::new(error)))?;
         let target = Target { url, protocol: Protocol::Http1, keep_alive: true, ca: None, insecure: false };
-        let warm_up = if from.is_zero() { self.first.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        let warm_up =
+            if from.is_zero() { self.first.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         let bounds = Bounds { threads: 1, connections: *connections, streams: 1, timeout: *timeout, warm_up };
         if !from.is_zero() {
             self.sleep_until(self.first + *from);

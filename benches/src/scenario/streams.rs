@@ -12,8 +12,12 @@ pub(super) type Seen = (u64, Run);
 /// All recordings as one, by the seconds of the whole.
 pub(super) fn recording(streams: &[Seen]) -> Recording {
     let empty = || Second { all: Tally::new(Digits::Two), tenants: BTreeMap::new() };
-    let mut whole =
-        Recording { seconds_measured: 0.0, all: Tally::new(Digits::Three), tenants: BTreeMap::new(), seconds: Vec::new() };
+    let mut whole = Recording {
+        seconds_measured: 0.0,
+        all: Tally::new(Digits::Three),
+        tenants: BTreeMap::new(),
+        seconds: Vec::new(),
+    };
     for (from, Run { recording, .. }) in streams {
         whole.seconds_measured = whole.seconds_measured.max(*from as f64 + recording.seconds_measured);
         whole.all.merge(&recording.all);

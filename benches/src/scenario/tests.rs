@@ -5,7 +5,7 @@ use super::judge::{Arrival, Seen, judge};
 use super::timeline::Action;
 use super::*;
 use crate::parts::State;
-use crate::record::{Digits, Exchange, Outcome, Recording, Second, Tally};
+use crate::record::{self, Digits, Exchange, Recording, Second, Tally};
 use crate::result::{Delivery, Verdict};
 
 const SMALL: &str = "
@@ -27,9 +27,22 @@ fn refused(more: &str) -> String {
 #[test]
 fn every_scenario_that_comes_along_can_be_run_or_says_what_it_needs() {
     let known = [
-        "broker-down", "bulk-import-beside-orders", "deploy-under-load", "erp-down", "erp-flap", "erp-maintenance-10min",
-        "erp-slow", "flash-sale", "hostile-plugin", "idp-down", "key-rotation", "kill-9", "noisy-neighbour",
-        "overload-10x", "reload-under-load", "slow-clients",
+        "broker-down",
+        "bulk-import-beside-orders",
+        "deploy-under-load",
+        "erp-down",
+        "erp-flap",
+        "erp-maintenance-10min",
+        "erp-slow",
+        "flash-sale",
+        "hostile-plugin",
+        "idp-down",
+        "key-rotation",
+        "kill-9",
+        "noisy-neighbour",
+        "overload-10x",
+        "reload-under-load",
+        "slow-clients",
     ];
     assert_eq!(names(), known);
     for name in names() {
@@ -79,7 +92,9 @@ fn what_is_not_known_is_refused_with_its_place() {
     assert!(refused("pass: [{slo: 'tenant:hooli.error=0'}]\n").contains("no load has a tenant `hooli`"));
     assert!(refused("pass: [{slo: 'lost=0', between: [0s, 1s]}]\n").contains("for the whole only"));
     assert!(refused("pass: [{compare: p99, between: [0s, 1s], at_most: 1x}]\n").contains("needs `with`"));
-    assert!(refused("pass: [{compare: p99, between: [0s, 1s], with: [1s, 2s], at_most: 5ms}]\n").contains("write 1.5x"));
+    assert!(
+        refused("pass: [{compare: p99, between: [0s, 1s], with: [1s, 2s], at_most: 5ms}]\n").contains("write 1.5x")
+    );
     assert!(refused("pass: [{arrival: p101, at_most: 1s}]\n").contains("no percentile"));
     assert!(refused("pass: [{drained: 1s, erp_at_once: 3}]\n").contains("one of slo"));
     let twice = SMALL.replace("tenants: 'acme,globex'", "tenants: acme");
@@ -138,7 +153,7 @@ fn recording() -> Recording {
         let mut second = Tally::new(Digits::Two);
         for _ in 0..100 {
             let at = Duration::from_secs(n as u64);
-            let outcome = if status == 200 { Outcome::Ok } else { Outcome::Refused };
+            let outcome = if status == 200 { record::Outcome::Ok } else { record::Outcome::Refused };
             let exchange = Exchange {
                 tenant: 0,
                 intended: at,

@@ -114,7 +114,10 @@ pub(super) fn lower(events: Vec<Event>, clock: Clock, erp: &Behaviour) -> Result
                 match (until, undo) {
                     (Some(at), Some(undo)) => steps.push(Step { at, until: None, action: undo, text: None }),
                     (Some(_), None) => {
-                        return Err(Invalid::new(format!("{place}.until"), "this cannot be undone; only erp, idp and slow_clients can"));
+                        return Err(Invalid::new(
+                            format!("{place}.until"),
+                            "this cannot be undone; only erp, idp and slow_clients can",
+                        ));
                     }
                     (None, _) => {}
                 }
@@ -151,7 +154,12 @@ fn behave(at: &str, change: &Change, now: &mut Behaviour, undone: bool) -> Resul
 
 impl Event {
     /// What happens, what undoes it, and how it is called.
-    fn action(self, place: &str, systems: &mut Systems, undone: bool) -> Result<(Action, Option<Action>, String), Invalid> {
+    fn action(
+        self,
+        place: &str,
+        systems: &mut Systems,
+        undone: bool,
+    ) -> Result<(Action, Option<Action>, String), Invalid> {
         let mut all: Vec<(Action, Option<Action>, String)> = Vec::new();
         if let Some(change) = self.erp {
             let (after, before) = behave(&format!("{place}.erp"), &change, &mut systems.erp, undone)?;

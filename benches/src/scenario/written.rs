@@ -121,7 +121,8 @@ impl Written {
         let tenants = tenants(&streams)?;
         let erp = self.erp.apply("erp", &Behaviour::default())?;
         let steps = timeline::lower(self.at, clock, &erp)?;
-        let pass = self.pass.into_iter().enumerate().map(|(n, pass)| pass.check(&format!("pass[{n}]"), clock, &tenants));
+        let pass =
+            self.pass.into_iter().enumerate().map(|(n, pass)| pass.check(&format!("pass[{n}]"), clock, &tenants));
         Ok(Scenario {
             name: self.name,
             shows: self.shows.trim().to_owned(),
@@ -150,7 +151,10 @@ impl WrittenStream {
         Ok(Stream {
             schedule,
             workload: self.workload,
-            from: self.from.map_or(Ok(Duration::ZERO), |text| clock.time(&at("from"), &text)).and_then(whole(&at("from")))?,
+            from: self
+                .from
+                .map_or(Ok(Duration::ZERO), |text| clock.time(&at("from"), &text))
+                .and_then(whole(&at("from")))?,
             connections: self.connections.unwrap_or(CONNECTIONS),
             timeout: self.timeout.map_or(Ok(Duration::from_secs(10)), |text| text::duration(&at("timeout"), &text))?,
         })
@@ -172,7 +176,8 @@ fn tenants(streams: &[Stream]) -> Result<Vec<String>, Invalid> {
     for (n, stream) in streams.iter().enumerate() {
         for name in stream.workload.names()? {
             if all.contains(&name) {
-                let what = format!("`{name}` is in another load already; give it another `name` and say `tenant: {name}`");
+                let what =
+                    format!("`{name}` is in another load already; give it another `name` and say `tenant: {name}`");
                 return Err(Invalid::new(format!("load[{n}].workload.tenants"), what));
             }
             all.push(name);

@@ -127,7 +127,8 @@ impl Job {
         );
         // A trace is a file's name in the schedule's text; how many moments in which time it has tells files apart.
         let schedule = format!("{} {} {:?}", self.schedule, self.schedule.total(), self.schedule.duration());
-        let parts = [("workload", &*workload), ("tokens", tokens), ("connection", &connection), ("schedule", &schedule)];
+        let parts =
+            [("workload", &*workload), ("tokens", tokens), ("connection", &connection), ("schedule", &schedule)];
         digest(parts.map(|(name, text)| (name, text.as_bytes())))
     }
 }

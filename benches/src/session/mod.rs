@@ -90,7 +90,8 @@ pub fn run(
 /// Feeds what watches the run, and ends the run where a line has come true.
 pub(crate) fn watch(abort: &mut Option<Watch>, aborted: &mut Option<String>, progress: Progress, stop: &Stop) {
     let Some(watch) = abort else { return };
-    if aborted.is_none() && stop.told().is_none()
+    if aborted.is_none()
+        && stop.told().is_none()
         && let Some(why) = watch.second(progress.second)
     {
         *aborted = Some(why);

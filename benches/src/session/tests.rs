@@ -55,7 +55,11 @@ fn a_line_that_comes_true_ends_the_run() {
     let stand = Stand::new(&job, Listen::default()).unwrap();
     let abort = Watch::new(Slo::parse("error>50%").unwrap(), 1).unwrap();
     let result = run(&job, &stand, Lines { slo: None, abort: Some(abort) }, &Stop::new(), |_| ()).unwrap();
-    assert!(matches!(&result.ended, Ended::Aborted { why } if why.starts_with("error>50%: 100.00 %")), "{:?}", result.ended);
+    assert!(
+        matches!(&result.ended, Ended::Aborted { why } if why.starts_with("error>50%: 100.00 %")),
+        "{:?}",
+        result.ended
+    );
     assert!(result.recording.seconds_measured < 100.0);
 }
 

@@ -154,9 +154,8 @@ impl Orders {
 
     /// Of every order that was accepted: its number, when that was told, and when it arrived, from the beginning.
     pub fn times(&self) -> impl Iterator<Item = (u64, Duration, Option<Duration>)> {
-        let at = |at: &AtomicU32| {
-            at.load(Ordering::Relaxed).checked_sub(1).map(|ms| Duration::from_millis(u64::from(ms)))
-        };
+        let at =
+            |at: &AtomicU32| at.load(Ordering::Relaxed).checked_sub(1).map(|ms| Duration::from_millis(u64::from(ms)));
         self.cells().filter_map(move |(number, cell)| {
             at(&cell.accepted_at).map(|accepted| (number, accepted, at(&cell.arrived_at)))
         })
@@ -168,9 +167,9 @@ impl Orders {
 
     fn cells(&self) -> impl Iterator<Item = (u64, &Cell)> {
         let pieces = self.pieces.iter().enumerate();
-        pieces.filter_map(|(n, piece)| Some((n, piece.get()?))).flat_map(|(n, piece)| {
-            piece.iter().enumerate().map(move |(at, cell)| ((n * PIECE + at) as u64, cell))
-        })
+        pieces
+            .filter_map(|(n, piece)| Some((n, piece.get()?)))
+            .flat_map(|(n, piece)| piece.iter().enumerate().map(move |(at, cell)| ((n * PIECE + at) as u64, cell)))
     }
 
     fn cell(&self, number: u64) -> Option<&Cell> {

@@ -136,7 +136,10 @@ tenants:
             assert_eq!((planned.request.method().as_str(), planned.request.uri().path()), ("GET", "/v1/status"));
             assert!(!fields.contains_key(AUTHORIZATION) && planned.request.body().is_empty());
         } else {
-            assert_eq!((&fields["x-tester"], &fields["content-type"]), (&"/spin".parse().unwrap(), &"text/plain".parse().unwrap()));
+            assert_eq!(
+                (&fields["x-tester"], &fields["content-type"]),
+                (&"/spin".parse().unwrap(), &"text/plain".parse().unwrap())
+            );
             assert_eq!(planned.request.body(), format!("n={number}").as_bytes());
             assert!(!fields.contains_key("accept"));
         }

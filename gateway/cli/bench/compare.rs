@@ -53,9 +53,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let gates = args.gate.as_ref().map(|gates| gates.0.as_slice()).unwrap_or_default();
     let found = compare(&before, &after, gates)?;
     crate::say(show(&found, before.len().max(after.len())).trim_end())?;
-    let written = args.html.as_deref().map_or(Ok(()), |path: &Path| {
-        super::report::page(path, &[before.as_slice(), after.as_slice()].concat())
-    });
+    let written = args
+        .html
+        .as_deref()
+        .map_or(Ok(()), |path: &Path| super::report::page(path, &[before.as_slice(), after.as_slice()].concat()));
     judged(&found).and(written)
 }
 
@@ -93,7 +94,9 @@ fn show(found: &Comparison, runs: usize) -> String {
     let rows: Vec<Vec<String>> = found.changes.iter().map(row).collect();
     text.push_str(&render(&heading, &rows));
     if runs == 1 {
-        text.push_str("one run a side: what differs from run to run is not in the intervals; several, with commas, tell it\n");
+        text.push_str(
+            "one run a side: what differs from run to run is not in the intervals; several, with commas, tell it\n",
+        );
     }
     for gate in &found.gates {
         let word = match gate.standing {
@@ -120,7 +123,8 @@ fn row(change: &Change) -> Vec<String> {
         Word::Unchanged => "unchanged",
         Word::Noise => "noise",
     };
-    let interval = change.interval.map_or("–".to_owned(), |(low, high)| format!("{} … {}", signed(low), signed(high)));
+    let interval =
+        change.interval.map_or("–".to_owned(), |(low, high)| format!("{} … {}", signed(low), signed(high)));
     vec![
         change.measure.to_string(),
         value(change.before),

@@ -128,9 +128,7 @@ impl From<SessionError> for Failure {
                 | LoadError::Unreachable { .. }
                 | LoadError::Tls { .. }
                 | LoadError::Version { .. } => BenchError::Unreachable(text),
-                LoadError::Url { .. } | LoadError::Bounds(_) | LoadError::Descriptors { .. } => {
-                    BenchError::Usage(text)
-                }
+                LoadError::Url { .. } | LoadError::Bounds(_) | LoadError::Descriptors { .. } => BenchError::Usage(text),
                 _ => BenchError::Failed(text),
             },
             SessionError::Workload(_) | SessionError::Asked(_) => BenchError::Usage(text),

@@ -74,7 +74,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let lines = Lines { slo: args.slo.clone(), abort: abort.map_err(|error| BenchError::Usage(error.to_string()))? };
     let stop = Stop::new();
     stop::on_signal(&stop)?;
-    let result = if args.agents.is_empty() { alone(&args, &job, lines, &stop)? } else { spread(&args, &job, lines, &stop)? };
+    let result =
+        if args.agents.is_empty() { alone(&args, &job, lines, &stop)? } else { spread(&args, &job, lines, &stop)? };
     // Whatever becomes of the files, the figures are there.
     summary::show(&result)?;
     let written = files(&result, args.out.as_deref(), args.html.as_deref());

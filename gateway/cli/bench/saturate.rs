@@ -106,7 +106,8 @@ fn told(found: &Saturation) -> String {
         }
         Outcome::Nothing { rate, why } => format!("nothing holds: even at {rate:.1}/s, {why}"),
         Outcome::Generator { rate, held, why } => {
-            let held = held.map_or("no rate below held".to_owned(), |held| format!("{held:.0}/s held for a short look"));
+            let held =
+                held.map_or("no rate below held".to_owned(), |held| format!("{held:.0}/s held for a short look"));
             format!("the generator was the limit at {rate:.0}/s ({why}); {held}")
         }
         Outcome::Unsteady { rate, why } => format!("no rate holds for long: at {rate:.0}/s, {why}"),
@@ -129,7 +130,9 @@ fn files(args: &Args, found: &Saturation) -> Result<(), Failure> {
 fn judged(found: &Saturation) -> Result<(), Failure> {
     Err(Failure::Bench(match &found.outcome {
         Outcome::Found { .. } | Outcome::Unbroken { .. } => return Ok(()),
-        Outcome::Nothing { .. } | Outcome::Unsteady { .. } => BenchError::Broken("no rate holds the pass lines".to_owned()),
+        Outcome::Nothing { .. } | Outcome::Unsteady { .. } => {
+            BenchError::Broken("no rate holds the pass lines".to_owned())
+        }
         Outcome::Generator { .. } => BenchError::Failed("not found: the generator was the limit".to_owned()),
         Outcome::Interrupted => BenchError::Interrupted,
     }))

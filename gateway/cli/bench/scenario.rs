@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.list {
         for name in scenario::names() {
             let scenario = read(name, None)?;
-            crate::say(&format!("{name:<28} {}", scenario.missing().map_or(scenario.shows.clone(), |why| format!("SKIPPED: {why}"))))?;
+            crate::say(&format!(
+                "{name:<28} {}",
+                scenario.missing().map_or(scenario.shows.clone(), |why| format!("SKIPPED: {why}"))
+            ))?;
         }
         return Ok(());
     }
@@ -106,7 +109,8 @@ fn one(args: &Args, scenario: &Scenario, several: bool, stop: &Stop) -> Result<(
 }
 
 fn files(args: &Args, several: bool, result: &RunResult) -> Result<(), Failure> {
-    let at = |target: &Option<PathBuf>, ending| target.as_deref().map(|path| place(path, several, &result.name, ending));
+    let at =
+        |target: &Option<PathBuf>, ending| target.as_deref().map(|path| place(path, several, &result.name, ending));
     super::run::files(result, at(&args.out, "json").as_deref(), at(&args.html, "html").as_deref())
 }
 

@@ -28,18 +28,17 @@ fn head(result: &RunResult) -> String {
     let all = observed.all;
     let per_second = |count: u64| if observed.seconds > 0.0 { count as f64 / observed.seconds } else { 0.0 };
     let mut text = format!(
-        "{}: {} for {:.1} s to {} over {}\n",
+        "{}: {} to {} over {}\n",
         plain(&result.name),
         plain(&result.plan.schedule),
-        observed.seconds,
         plain(&result.plan.target),
         result.plan.protocol
     );
     match &result.ended {
         Ended::Complete => {}
         Ended::Partial { why } => text.push_str(&format!("PARTIAL: {}\n", plain(why))),
-        Ended::Interrupted => text.push_str("INTERRUPTED: the figures are of the part until then\n"),
-        Ended::Aborted { why } => text.push_str(&format!("ABORTED: {}\n", plain(why))),
+        Ended::Interrupted => text.push_str(&format!("INTERRUPTED after {:.1} s\n", observed.seconds)),
+        Ended::Aborted { why } => text.push_str(&format!("ABORTED after {:.1} s: {}\n", observed.seconds, plain(why))),
     }
     text.push_str(&format!(
         "sent {}  late {}  unsent {}  ok {}  shed {}  refused {}  failed {}  wrong {}\n",
@@ -112,7 +111,9 @@ fn tenants(result: &RunResult) -> String {
     let mut sorted: Vec<_> = tenants.iter().collect();
     sorted.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.intended));
     let row = |(name, tally): &(&String, &Tally)| {
-        let at = |quantile| if tally.response.count() == 0 { "–".to_owned() } else { time(tally.response.at(quantile) as f64) };
+        let at = |quantile| {
+            if tally.response.count() == 0 { "–".to_owned() } else { time(tally.response.at(quantile) as f64) }
+        };
         vec![
             (*name).clone(),
             tally.sent.to_string(),
