@@ -64,8 +64,8 @@ fn what_cannot_be_run_is_skipped_with_its_reason_before_anything_starts() {
     let skipped = |name: &str, options: Options| {
         let scenario = Scenario::parse(embedded(name).unwrap(), None).unwrap();
         match run(&scenario, &options, &crate::load::Stop::new(), &mut |_| {}).unwrap() {
-            Outcome::Skipped { why } => why,
-            Outcome::Ran(_) => panic!("it ran"),
+            super::Outcome::Skipped { why } => why,
+            super::Outcome::Ran(_) => panic!("it ran"),
         }
     };
     assert!(skipped("broker-down", options(".")).contains("sinks for NATS, RabbitMQ and Kafka"));
