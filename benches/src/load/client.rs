@@ -36,7 +36,7 @@ pub struct Answer {
 
 /// A connection, or a share of one, for one exchange at a time.
 pub enum Client {
-    Http1(Http1),
+    Http1(Box<Http1>),
     Http2(Http2),
 }
 
@@ -344,7 +344,7 @@ impl Clients {
     pub fn client(&self, number: usize) -> Client {
         match self.shared.get(number % self.shared.len().max(1)) {
             Some(shared) => Client::Http2(Http2 { shared: shared.clone() }),
-            None => Client::Http1(Http1::new(self.destination.clone(), number, self.stray.clone())),
+            None => Client::Http1(Box::new(Http1::new(self.destination.clone(), number, self.stray.clone()))),
         }
     }
 }

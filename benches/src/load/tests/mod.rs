@@ -1,4 +1,5 @@
 //! Against real sockets. Nothing here says how fast something is, only what is counted and what waits for what.
+#![allow(clippy::unwrap_used)]
 
 mod server;
 
