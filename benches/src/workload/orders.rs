@@ -225,7 +225,7 @@ mod tests {
         let orders = Orders::new(1);
         (0..2).for_each(|number| orders.sent(number, 0));
         (0..2).for_each(|number| orders.accepted(number, 0));
-        [1, 0].map(|number| orders.arrived(number));
+        [1, 0].into_iter().for_each(|number| orders.arrived(number));
         assert_eq!(orders.delivery().out_of_order, 0);
     }
 
