@@ -14,6 +14,7 @@ mod serve;
 mod wire;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::io::Read;

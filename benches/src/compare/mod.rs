@@ -9,6 +9,7 @@ mod sample;
 mod setting;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use gate::{Gate, GateLine, Standing, signed};

@@ -4,6 +4,7 @@ mod environment;
 mod file;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
 
 pub use environment::{digest, is_here, program};

@@ -7,6 +7,7 @@
 //! it, more load buys more waiting than answers.
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::time::Duration;

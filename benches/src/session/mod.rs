@@ -5,6 +5,7 @@ mod job;
 mod stand;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod parse;
 mod watch;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use measure::{Clock, Counted, Delivered, Kind, Measure, Seen, fairness, percent, time};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sluis_model::hook::{Budget, CallFault, Decision};
 use sluis_model::plan::CallLimits;
+use sluis_sandbox::Scope;
 
 use crate::support::*;
 
@@ -209,21 +210,21 @@ async fn a200_after_a_heavy_call_a_tenant_waits_for_a_turn_before_it_begins() {
     let ended = spinner.on_request(request(b""), &heavy, &short, MIB).await;
     assert_eq!(ended.result, Err(CallFault::Budget(Budget::Cpu)));
 
-    let hold = || async {
+    let hold = || {
         let mut call = Box::pin(spinner.on_request(request(b""), &busy, &patient, MIB));
         for _ in 0..2 {
             assert!(poll_once(call.as_mut()).is_pending());
         }
         call
     };
-    let holder = hold().await;
+    let holder = hold();
     let hurried = CallLimits { wall: Duration::from_millis(50), ..limits() };
     let waits = echo.on_request(request(b""), &heavy, &hurried, MIB).await;
     assert_eq!((waits.result, waits.usage.cpu), (Err(CallFault::Capacity), Duration::ZERO));
     assert!(echo.on_request(request(b""), &third, &limits(), MIB).await.result.is_ok(), "others begin at once");
     drop(holder);
     assert!(echo.on_request(request(b""), &heavy, &limits(), MIB).await.result.is_ok());
-    let _holder = hold().await;
+    let _holder = hold();
     assert!(echo.on_request(request(b""), &heavy, &hurried, MIB).await.result.is_ok(), "its last call was a short one");
 }
 
