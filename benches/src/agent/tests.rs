@@ -49,7 +49,7 @@ fn names(agents: &[Running]) -> Vec<String> {
 fn two_agents_send_one_load_and_are_merged_without_loss() {
     let agents = [Running::start(), Running::start()];
     let erp = Erp::start(Behaviour::default()).unwrap();
-    let mut job = job(format!("http://{}", erp.address()), 0);
+    let mut job = job(format!("http://{}", erp.address()), 100);
     job.schedule = "101/s for 1s".parse().unwrap();
     let lines = Lines { slo: Some(Slo::parse("error=0").unwrap()), abort: None };
     let mut told = 0;
@@ -135,7 +135,7 @@ fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sen
 fn a_run_is_stopped_on_all_agents() {
     let agents = [Running::start()];
     let erp = Erp::start(Behaviour::default()).unwrap();
-    let mut job = job(format!("http://{}", erp.address()), 0);
+    let mut job = job(format!("http://{}", erp.address()), 100);
     job.schedule = "50/s for 1000s".parse().unwrap();
     let stop = Stop::new();
     let result = coordinate(&job, &names(&agents), SECRET, Listen::default(), Lines::default(), &stop, |_| stop.tell());
