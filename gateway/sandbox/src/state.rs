@@ -15,6 +15,7 @@ use crate::lane::Seat;
 use crate::limiter::Meter;
 use crate::plugin::Core;
 use crate::text;
+use crate::ticker::TICK;
 
 /// Bytes of stdout and stderr that are kept: a panic's message and where it happened.
 pub(crate) const STDIO_BYTES: usize = 4 << 10;
@@ -219,6 +220,10 @@ pub(crate) fn store(
         }
         if used >= state.limits.cpu {
             return Ok(UpdateDeadline::Interrupt);
+        }
+        // It began shortly before the tick: a short call needs no turn.
+        if state.seat.is_none() && used < TICK / 2 {
+            return Ok(UpdateDeadline::Continue(1));
         }
         let seat = state.seat.get_or_insert_with(|| Seat::new(lane.clone(), state.scope.tenant.clone()));
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(seat.clone().next_turn())))
