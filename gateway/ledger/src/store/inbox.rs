@@ -534,9 +534,12 @@ impl Inbox {
     pub fn end(&self, poisoned: bool) {
         let mut state = self.lock();
         self.enter(&mut state, if poisoned { Phase::Poisoned } else { Phase::Gone });
+        // Nobody waits for a thread that is gone.
+        state.settling = false;
         let (accepts, edits) = (std::mem::take(&mut state.accepts), std::mem::take(&mut state.edits));
         let works = std::mem::take(&mut state.works);
         drop(state);
+        self.filled.notify_one();
         let (accept, work) = if poisoned {
             (AcceptError::Storage, WorkError::Storage)
         } else {
