@@ -36,17 +36,7 @@ pub fn recording(parts: &[(String, Done)]) -> Recording {
 
 /// What is wrong with one generator is wrong with the whole; the worst of each stands for all.
 pub fn generator(parts: &[(String, Done)]) -> Generator {
-    let mut whole = Generator {
-        threads: 0,
-        busiest_thread: 0.0,
-        cpu_seconds: 0.0,
-        lag_p99_us: 0,
-        lag_max_us: 0,
-        descriptors: (0, 0),
-        clock_step_seconds: 0.0,
-        invalid: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut whole = Generator::default();
     for (agent, Done { generator: part, .. }) in parts {
         whole.threads += part.threads;
         whole.busiest_thread = whole.busiest_thread.max(part.busiest_thread);

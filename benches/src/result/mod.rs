@@ -109,7 +109,7 @@ pub struct Environment {
 }
 
 /// The generator's own health.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
     /// Threads that sent.
     pub threads: usize,

@@ -8,11 +8,11 @@ use sluis_model::lane::Lane;
 
 use super::DeliveryId;
 use super::claims::ClaimTables;
-use super::inbox::{Accept, Move, Work};
 use super::kv::KvTables;
 use super::line::Lines;
 use super::news::{Published, read_holds};
 use super::operate::OperateTables;
+use super::questions::{Accept, Move, Work};
 use super::registry::RegistryTables;
 use super::statements::{Row, Statements};
 use super::tally::{Counted, Tally, TallyStatements};

@@ -11,7 +11,7 @@ use sluis_model::lane::Lane;
 
 use super::DeliveryId;
 use super::changes::{Changes, NewDelivery};
-use super::inbox::Move;
+use super::questions::Move;
 use super::statements::{Row, lane_at, state_at};
 use super::tally::Counted;
 

@@ -11,6 +11,7 @@ mod kv;
 mod line;
 mod news;
 mod operate;
+mod questions;
 mod reader;
 mod recover;
 mod registry;
@@ -41,8 +42,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
-pub(crate) use inbox::{FailureRow, Move};
 pub(crate) use operate::OperateEdit;
+pub(crate) use questions::{FailureRow, Move};
 pub(crate) use reader::{Due, Look, Pages, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
@@ -55,8 +56,9 @@ use crate::operate::{Cursor, Filter, OperateEntry, Operated, Page};
 use crate::registry::{AuditEntry, PluginId, PluginVersion};
 use crate::status::EventStatus;
 use files::Home;
-use inbox::{Accept, Asked, Inbox, Work};
+use inbox::Inbox;
 use kv::KvEdit;
+use questions::{Accept, Asked, Work};
 use reader::Readers;
 
 /// A delivery: position of its event, and its number among that event's deliveries.
@@ -279,20 +281,20 @@ impl Store {
     pub async fn kv_edit(&self, tenant: &str, key: &str, edit: Edit, quota: u64, at: u64) -> Result<Edited, KvFault> {
         let (tenant, key) = (tenant.to_owned(), key.to_owned());
         let (asked, answer) = Asked::new(KvEdit { tenant, key, edit, quota, at });
-        self.shared.inbox.edit(inbox::Edit::Kv(asked));
+        self.shared.inbox.edit(questions::Edit::Kv(asked));
         answer.await.unwrap_or(Err(KvFault::Unavailable))
     }
 
     /// Queues a change of a claim and waits until it is on stable storage.
     pub async fn claim(&self, edit: ClaimEdit) -> Result<(), ClaimFault> {
         let (asked, answer) = Asked::new(edit);
-        self.shared.inbox.edit(inbox::Edit::Claim(Box::new(asked)));
+        self.shared.inbox.edit(questions::Edit::Claim(Box::new(asked)));
         answer.await.unwrap_or(Err(ClaimFault::Unavailable))
     }
 
     /// The same without waiting.
     pub fn claim_later(&self, edit: ClaimEdit) {
-        self.shared.inbox.edit(inbox::Edit::Claim(Box::new(Asked::new(edit).0)));
+        self.shared.inbox.edit(questions::Edit::Claim(Box::new(Asked::new(edit).0)));
     }
 
     pub async fn find_claim(&self, tenant: &str, place: &Place) -> Result<Option<Found>, ReadError> {
@@ -313,7 +315,7 @@ impl Store {
     /// storage.
     pub async fn operate(&self, edit: OperateEdit, room: Option<Reservation>) -> Result<Operated, OperateError> {
         let (asked, answer) = Asked::new(edit);
-        self.shared.inbox.edit(inbox::Edit::Operate(Box::new(asked), room));
+        self.shared.inbox.edit(questions::Edit::Operate(Box::new(asked), room));
         answer.await.unwrap_or(Err(OperateError::Unavailable))
     }
 
@@ -338,7 +340,7 @@ impl Store {
     /// Queues a change of the registry and waits until it is on stable storage.
     pub async fn registry(&self, edit: RegistryEdit) -> Result<Changed, RegistryError> {
         let (asked, answer) = Asked::new(edit);
-        self.shared.inbox.edit(inbox::Edit::Registry(Box::new(asked)));
+        self.shared.inbox.edit(questions::Edit::Registry(Box::new(asked)));
         answer.await.unwrap_or(Err(RegistryError::Unavailable))
     }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::DeliveryId;
 use super::changes::{Changes, NewDelivery};
-use super::inbox::Move;
+use super::questions::Move;
 use super::statements::{Row, lane_at};
 use crate::backlog::OPERATOR;
 use crate::error::OperateError;

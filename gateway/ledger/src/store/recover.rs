@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use sluis_model::event::Input;
 
 use super::changes::Changes;
-use super::inbox::Move;
+use super::questions::Move;
 use super::tally::Tally;
 use super::{DeliveryId, Shared};
 

@@ -9,7 +9,7 @@ use sluis_model::shedding::Shedding;
 use super::backup::{Partial, log_of};
 use super::changes::Changes;
 use super::files::{Home, io};
-use super::inbox::Move;
+use super::questions::Move;
 use super::statements::state_at;
 use super::tally::Tally;
 use super::verify::{LINES, RECOUNT, RECOUNT_KV, entry_bytes};

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::changes::Reply;
-use super::inbox::{Edit, Gather, Wishes, Work};
+use super::inbox::Gather;
 use super::news::Published;
+use super::questions::{Edit, Wishes, Work};
 use crate::error::{AcceptError, WorkError};
 
 /// A transaction that is committed, and may still be lost.

@@ -12,7 +12,8 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::changes::Changes;
 use super::files::Home;
-use super::inbox::{Allowance, Batch, Wishes};
+use super::inbox::{Allowance, Batch};
+use super::questions::Wishes;
 use super::stable::{Answers, Stable, Written};
 use super::tally::Tally;
 use super::{BUSY_WAIT, Settings, Shared};
