@@ -5,12 +5,15 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::{Error, ORDER};
+
+/// Largest body of an answer, bytes.
+const LARGEST: usize = 64 << 20;
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -30,7 +33,7 @@ impl Client {
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
         let mut connection = self.connection().await?;
         let (head, body) = connection.send_request(request).await?.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(Response::from_parts(head, body))
     }

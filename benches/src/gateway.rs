@@ -1,6 +1,7 @@
 //! The real gateway as a process of its own.
 
 mod admin;
+mod follow;
 pub mod metrics;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use admin::Admin;
+pub use follow::{Follower, Page};
 
 use crate::client::{Client, order};
 use crate::memory::Memory;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -11,11 +11,13 @@ use tokio::task::JoinSet;
 use super::call::{Peer, Told};
 use super::wire::{Done, Line, Order, Ready, VERSION, now_us};
 use super::{AgentError, MAX_AGENTS, merge};
+use crate::gateway::Follower;
+use crate::live::Breaker;
 use crate::load::{Progress, Stop};
 use crate::parts::Idp;
 use crate::record::Second;
 use crate::result::{Ended, RunResult};
-use crate::session::{self, Job, Lines, Listen, Measured, SessionError};
+use crate::session::{self, Job, Lines, Measured, SessionError, Surroundings};
 
 /// From the order to start until the first moment (of a warm-up, too): for all to have heard.
 const RUN_UP: Duration = Duration::from_secs(1);
@@ -39,16 +41,16 @@ pub fn coordinate(
     job: &Job,
     agents: &[String],
     secret: &str,
-    listen: Listen,
+    around: &Surroundings,
     lines: Lines,
     stop: &Stop,
-    tell: impl FnMut(&Progress),
+    mut tell: impl FnMut(&Progress, &[Breaker]),
 ) -> Result<RunResult, AgentError> {
     job.check()?;
     if agents.len() > MAX_AGENTS || agents.iter().collect::<BTreeSet<_>>().len() < agents.len() {
         return Err(AgentError::Asked(format!("1 to {MAX_AGENTS} agents are possible, each of them once")));
     }
-    if listen.erp.is_some() {
+    if around.erp.is_some() {
         let text = "the ERP stand-in knows only what was sent from its own machine; leave --erp-listen or --agents out";
         return Err(AgentError::Asked(text.to_owned()));
     }
@@ -56,7 +58,8 @@ pub fn coordinate(
         agents.iter().map(|address| Peer { address: address.clone(), secret: secret.to_owned() }).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (ready, offsets) = runtime.block_on(prepare(job, &peers))?;
-    let _keys = keys(listen.issuer, &ready)?;
+    let _keys = keys(around.issuer, &ready)?;
+    let follower = session::follow(around.metrics.as_ref(), Instant::now() + RUN_UP + job.warm_up)?;
     let at_us = now_us() + i64::try_from(RUN_UP.as_micros()).unwrap_or(0);
     let (send, events) = channel(EVENTS);
     let patience = SILENCE + job.warm_up + job.timeout;
@@ -66,10 +69,12 @@ pub fn coordinate(
     }
     drop(send);
     runtime.spawn(pass_on(stop.clone(), peers.iter().cloned().zip(ready.iter().map(|ready| ready.run)).collect()));
-    let heard = hear(events, agents.len(), lines.abort, stop, tell);
+    let heard = hear(events, agents.len(), lines.abort, stop, |progress| {
+        tell(progress, &session::breakers(follower.as_ref()));
+    });
     let began = SystemTime::now() - Duration::from_micros(u64::try_from(now_us() - at_us).unwrap_or(0));
     runtime.shutdown_background();
-    merged(job, heard, began + job.warm_up, lines.slo.as_ref())
+    merged(job, heard, began + job.warm_up, lines.slo.as_ref(), follower)
 }
 
 async fn prepare(job: &Job, peers: &[Peer]) -> Result<(Vec<Ready>, Vec<i64>), AgentError> {
@@ -168,7 +173,13 @@ fn hear(
     heard
 }
 
-fn merged(job: &Job, heard: Heard, began: SystemTime, slo: Option<&crate::slo::Slo>) -> Result<RunResult, AgentError> {
+fn merged(
+    job: &Job,
+    heard: Heard,
+    began: SystemTime,
+    slo: Option<&crate::slo::Slo>,
+    follower: Option<Follower>,
+) -> Result<RunResult, AgentError> {
     if heard.done.is_empty() {
         return Err(AgentError::Lost(heard.lost.join("; ")));
     }
@@ -185,5 +196,5 @@ fn merged(job: &Job, heard: Heard, began: SystemTime, slo: Option<&crate::slo::S
         ended,
         delivery: None,
     };
-    Ok(session::result(job, measured, heard.aborted, slo))
+    Ok(session::result(job, measured, heard.aborted, slo, follower))
 }

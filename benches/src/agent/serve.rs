@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::AgentError;
 use super::wire::{Done, Hello, Line, MAX_ORDER, Order, Ready, Start, VERSION, now_us, until};
 use crate::load::Stop;
-use crate::session::{self, Job, Listen, Stand};
+use crate::session::{self, Job, Stand, Surroundings};
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
@@ -151,7 +151,7 @@ impl Agent {
         let (of, index) = (order.of as usize, order.index as usize);
         job.connections = (job.connections / of + usize::from(index < job.connections % of)).max(1);
         let prepared =
-            tokio::task::spawn_blocking(move || Stand::new(&job, Listen::default()).map(|stand| (job, stand)));
+            tokio::task::spawn_blocking(move || Stand::new(&job, Surroundings::default()).map(|stand| (job, stand)));
         let failed = |why: String| text(StatusCode::UNPROCESSABLE_ENTITY, &why);
         let (job, stand) =
             prepared.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;

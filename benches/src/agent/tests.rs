@@ -8,7 +8,7 @@ use crate::load::Stop;
 use crate::parts::{Behaviour, Erp};
 use crate::result::Ended;
 use crate::session::tests::job;
-use crate::session::{Lines, Listen};
+use crate::session::{Lines, Surroundings};
 use crate::slo::Slo;
 
 const SECRET: &str = "a-secret-of-some-length";
@@ -53,8 +53,8 @@ fn two_agents_send_one_load_and_are_merged_without_loss() {
     job.schedule = "101/s for 1s".parse().unwrap();
     let lines = Lines { slo: Some(Slo::parse("error=0").unwrap()), abort: None };
     let mut told = 0;
-    let listen = Listen { issuer: Some(([127, 0, 0, 1], 0).into()), ..Listen::default() };
-    let result = coordinate(&job, &names(&agents), SECRET, listen, lines, &Stop::new(), |progress| {
+    let around = Surroundings { issuer: Some(([127, 0, 0, 1], 0).into()), ..Surroundings::default() };
+    let result = coordinate(&job, &names(&agents), SECRET, &around, lines, &Stop::new(), |progress, _| {
         told += progress.second.all.ok;
     })
     .unwrap();
@@ -76,7 +76,8 @@ fn an_agent_that_is_lost_makes_the_result_partial() {
     let erp = Erp::start(Behaviour::default()).unwrap();
     let job = job(format!("http://{}", erp.address()), 100);
     let agents = [agent.address.to_string(), address.to_string()];
-    let result = coordinate(&job, &agents, SECRET, Listen::default(), Lines::default(), &Stop::new(), |_| ()).unwrap();
+    let result =
+        coordinate(&job, &agents, SECRET, &Surroundings::default(), Lines::default(), &Stop::new(), |_, _| ()).unwrap();
     thread.join().unwrap();
     let why = format!("lost: agent {address} ");
     assert!(matches!(&result.ended, Ended::Partial { why: found } if found.starts_with(&why)), "{:?}", result.ended);
@@ -117,7 +118,7 @@ fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sen
     let job = job("http://127.0.0.1:1".to_owned(), 10);
     let said = |agents: &[String], secret: &str| {
         let lines = Lines::default();
-        coordinate(&job, agents, secret, Listen::default(), lines, &Stop::new(), |_| ()).unwrap_err()
+        coordinate(&job, agents, secret, &Surroundings::default(), lines, &Stop::new(), |_, _| ()).unwrap_err()
     };
     let there = agent.address.to_string();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -138,7 +139,10 @@ fn a_run_is_stopped_on_all_agents() {
     let mut job = job(format!("http://{}", erp.address()), 100);
     job.schedule = "50/s for 1000s".parse().unwrap();
     let stop = Stop::new();
-    let result = coordinate(&job, &names(&agents), SECRET, Listen::default(), Lines::default(), &stop, |_| stop.tell());
+    let result =
+        coordinate(&job, &names(&agents), SECRET, &Surroundings::default(), Lines::default(), &stop, |_, _| {
+            stop.tell()
+        });
     let result = result.unwrap();
     assert_eq!(result.ended, Ended::Interrupted);
     assert!(result.recording.all.ok > 0 && result.recording.seconds_measured < 900.0);

@@ -1,13 +1,8 @@
-//! The gateway's metrics over time: read each second, the few that explain a run kept as series.
+//! The gateway's metrics over time: the few that explain a run, kept as series.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
-use super::Admin;
-use crate::result::Series;
+use crate::result::{RunResult, Series};
 
 /// What is kept, and what it counts. A name that ends in `_total` is kept as its growth each second.
 const KEPT: [(&str, &str); 7] = [
@@ -22,8 +17,8 @@ const KEPT: [(&str, &str); 7] = [
 /// Series at most, and points of one: bounded by the gateway's configuration, and a day.
 const MAX_SERIES: usize = 200;
 const MAX_POINTS: usize = 86_400;
-/// Between two looks.
-const EVERY: Duration = Duration::from_secs(1);
+/// What tells the gateway's version, in its label.
+const VERSION: &str = "sluis_build_info{version=\"";
 
 /// Names with labels and values of a text in Prometheus' exposition format.
 pub fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
@@ -39,12 +34,17 @@ pub struct Kept {
     series: BTreeMap<String, Series>,
     /// Counters as they were at the last look.
     counters: BTreeMap<String, f64>,
+    /// The gateway's, where it told it.
+    version: Option<String>,
 }
 
 impl Kept {
     /// Takes a look's text in, `at` seconds from the first moment.
     pub fn look(&mut self, at: f64, text: &str) {
         for (name, value) in samples(text) {
+            if let Some(version) = name.strip_prefix(VERSION) {
+                self.version = version.strip_suffix("\"}").map(str::to_owned);
+            }
             let plain = name.split('{').next().unwrap_or_default();
             let Some((_, unit)) = KEPT.iter().find(|(kept, _)| *kept == plain) else { continue };
             let value = if plain.ends_with("_total") {
@@ -59,7 +59,7 @@ impl Kept {
     }
 
     /// One point more of a series.
-    pub fn add(&mut self, name: &str, unit: &str, at: f64, value: f64) {
+    fn add(&mut self, name: &str, unit: &str, at: f64, value: f64) {
         // The warm-up is not on the time line.
         if at < 0.0 || self.series.len() >= MAX_SERIES && !self.series.contains_key(name) {
             return;
@@ -77,36 +77,21 @@ impl Kept {
         breakers.filter_map(|series| Some((series.name.clone(), series.points.last()?.1))).collect()
     }
 
-    /// All series; those that were 0 all the time tell nothing, breakers and queues aside.
-    pub fn into_series(self) -> Vec<Series> {
+    /// Gives a result its time lines and the gateway's version. Series that were 0 all the time tell nothing, breakers
+    /// and queues aside.
+    pub fn tell(self, result: &mut RunResult) {
         let tells = |series: &Series| {
             ["breaker", "queue"].contains(&series.unit.as_str()) || series.points.iter().any(|(_, value)| *value != 0.0)
         };
-        self.series.into_values().filter(tells).collect()
-    }
-}
-
-/// Looks each second until it is stopped. While there is no gateway there is nothing to see.
-pub async fn follow(admin: &Admin, first: Instant, kept: &Arc<Mutex<Kept>>, mut stop: watch::Receiver<bool>) {
-    let mut every = tokio::time::interval(EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        if let Ok(Ok(text)) = tokio::time::timeout(EVERY, admin.metrics()).await {
-            let now = Instant::now();
-            let at =
-                now.saturating_duration_since(first).as_secs_f64() - first.saturating_duration_since(now).as_secs_f64();
-            kept.lock().unwrap_or_else(PoisonError::into_inner).look(at, &text);
-        }
+        result.series.extend(self.series.into_values().filter(tells));
+        result.environment.gateway = self.version;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Digits, Tally};
 
     #[test]
     fn states_are_kept_as_they_are_and_counters_as_growth() {
@@ -122,7 +107,10 @@ mod tests {
         // Started anew.
         kept.look(2.0, &text(0, 20));
         assert_eq!(kept.breakers(), [("sluis_breaker_state{upstream=\"erp\"}".to_owned(), 0.0)]);
-        let series = kept.into_series();
+        let mut result = crate::result::tests::sample(2, &Tally::new(Digits::Three));
+        kept.tell(&mut result);
+        assert_eq!(result.environment.gateway.as_deref(), Some("1"));
+        let series = result.series;
         assert_eq!(series.len(), 2);
         assert_eq!(series[0].points, [(0.0, 0.0), (1.0, 2.0), (2.0, 0.0)]);
         assert_eq!(series[1].points, [(0.0, 0.0), (1.0, 50.0), (2.0, 20.0)]);

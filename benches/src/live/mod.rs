@@ -15,6 +15,9 @@ use crate::result::Mark;
 use course::Course;
 use screen::Screen;
 
+/// A breaker's name (or as the metric is called, with its labels), and 0 where it is closed, 1 half-open, 2 open.
+pub type Breaker = (String, f64);
+
 /// What there is to tell each second.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment<'a> {
@@ -24,8 +27,8 @@ pub struct Moment<'a> {
     pub planned_rate: f64,
     /// The second that has passed, as far as it is known.
     pub second: &'a Second,
-    /// Breakers by name (or as the metric is called, with its labels): 0 closed, 1 half-open, 2 open.
-    pub breakers: &'a [(String, f64)],
+    /// As far as they are known.
+    pub breakers: &'a [Breaker],
     /// What has happened until now, ascending.
     pub marks: &'a [Mark],
 }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use super::stream::Stream;
 use super::{LoadError, Protocol, Target, tls};
 use crate::record::Failure;
 
@@ -32,12 +32,6 @@ pub struct Destination {
     pub protocol: Protocol,
     pub keep_alive: bool,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-}
-
-/// A fresh connection.
-pub enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(TokioIo<Box<TlsStream<TcpStream>>>),
 }
 
 impl Destination {

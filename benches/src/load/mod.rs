@@ -1,6 +1,8 @@
 //! The generator: requests at their moments, whether or not the ones before were answered.
 
 mod client;
+mod crew;
+mod deadline;
 mod destination;
 mod engine;
 mod error;
@@ -9,6 +11,7 @@ mod recorder;
 pub mod schedule;
 mod sender;
 mod stop;
+mod stream;
 mod timer;
 mod tls;
 

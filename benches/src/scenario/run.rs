@@ -13,7 +13,7 @@ use super::judge::{self, Arrival};
 use super::stage::Stage;
 use super::streams::{self, Seen};
 use super::{Scenario, ScenarioError, Stream, config};
-use crate::gateway::{Admin, metrics};
+use crate::gateway::{Follower, Page};
 use crate::live::Moment;
 use crate::load::{self, Bounds, Progress, Protocol, Source, Stop, Target};
 use crate::record::Second;
@@ -96,15 +96,13 @@ struct Course<'a> {
     scenario: &'a Scenario,
     stop: &'a Stop,
     http: SocketAddr,
-    admin: SocketAddr,
-    operator: String,
     traffic: Vec<Arc<Traffic>>,
     /// The first moment that counts.
     first: Instant,
     marks: Mutex<Vec<Mark>>,
     /// Steps that failed.
     failed: Mutex<Vec<Line>>,
-    kept: Arc<Mutex<metrics::Kept>>,
+    follower: Follower,
     told: Mutex<Told<'a>>,
 }
 
@@ -122,41 +120,37 @@ impl<'a> Course<'a> {
         stop: &'a Stop,
         watch: &'a mut (dyn FnMut(&Moment<'_>) + Send),
     ) -> Result<Self, ScenarioError> {
+        let first = Instant::now() + WARM_UP;
         Ok(Course {
             scenario,
             stop,
             http: stage.http,
-            admin: stage.admin,
-            operator: stage.operator().map_err(ScenarioError::Issuer)?,
             traffic: stage.traffic.clone(),
-            first: Instant::now() + WARM_UP,
+            first,
             marks: Mutex::default(),
             failed: Mutex::default(),
-            kept: Arc::default(),
+            follower: Follower::start(&Page::of(stage.admin), first).map_err(ScenarioError::Gateway)?,
             told: Mutex::new(Told { watch, others: Vec::new() }),
         })
     }
 
-    fn run(&self, stage: &mut Stage) -> Result<RunResult, ScenarioError> {
+    fn run(self, stage: &mut Stage) -> Result<RunResult, ScenarioError> {
         let erp = stage.erp.clone();
         erp.at_once_at_most();
-        let (stop_looking, looking) = tokio::sync::watch::channel(false);
         let done = AtomicBool::new(false);
+        let course = &self;
         let (streams, drained) = std::thread::scope(|scope| {
-            let follower = scope.spawn(|| self.follow(looking));
-            let timeline = scope.spawn(|| self.timeline(stage, &done));
-            let loads: Vec<_> = (0..self.traffic.len()).map(|n| scope.spawn(move || self.load(n))).collect();
+            let timeline = scope.spawn(|| course.timeline(stage, &done));
+            let loads: Vec<_> = (0..course.traffic.len()).map(|n| scope.spawn(move || course.load(n))).collect();
             let streams: Vec<Result<Seen, ScenarioError>> =
                 loads.into_iter().map(|load| load.join().unwrap_or(Err(ScenarioError::Panicked("a load")))).collect();
             // What was to happen still happens, but not after a load that could not be sent.
             done.store(streams.iter().any(Result::is_err), Ordering::Relaxed);
             let ended = Instant::now();
             let timeline = timeline.join().map_err(|_| ScenarioError::Panicked("the time line"));
-            let drained = self.drain(ended);
-            stop_looking.send_replace(true);
-            let follower = follower.join().map_err(|_| ScenarioError::Panicked("the reader of metrics"));
+            let drained = course.drain(ended);
             let streams = streams.into_iter().collect::<Result<Vec<Seen>, _>>()?;
-            timeline.and(follower)?;
+            timeline?;
             Ok::<_, ScenarioError>((streams, drained))
         })?;
         Ok(self.result(&streams, drained, &erp))
@@ -204,7 +198,7 @@ impl<'a> Course<'a> {
             streams::merge_second(&mut second, &other);
         }
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let breakers = self.kept.lock().unwrap_or_else(PoisonError::into_inner).breakers();
+        let breakers = self.follower.breakers();
         let planned_rate = self.scenario.rate_at(elapsed);
         (told.watch)(&Moment { elapsed, planned_rate, second: &second, breakers: &breakers, marks: &marks });
     }
@@ -229,13 +223,6 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Reads the gateway's metrics until it is stopped.
-    fn follow(&self, looking: tokio::sync::watch::Receiver<bool>) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        let admin = Admin::new(self.admin, self.operator.clone());
-        runtime.block_on(metrics::follow(&admin, self.first, &self.kept, looking));
-    }
-
     /// Waits until all that was accepted has arrived, at most as long as the scenario says. How long that took.
     fn drain(&self, ended: Instant) -> Option<Duration> {
         loop {
@@ -249,7 +236,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn result(&self, streams: &[Seen], drained: Option<Duration>, erp: &crate::parts::Erp) -> RunResult {
+    fn result(self, streams: &[Seen], drained: Option<Duration>, erp: &crate::parts::Erp) -> RunResult {
         let recording = streams::recording(streams);
         let mut delivery = Delivery::NONE;
         self.traffic.iter().for_each(|traffic| delivery.add(&traffic.orders().delivery()));
@@ -266,11 +253,9 @@ impl<'a> Course<'a> {
         let mut verdict = judge::judge(&self.scenario.pass, &seen);
         verdict.lines.append(&mut self.failed.lock().unwrap_or_else(PoisonError::into_inner));
         verdict.holds = verdict.lines.iter().all(|line| line.holds);
-        let mut series = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_series();
-        series.push(self.taken(erp));
         let interrupted = self.stop.told().is_some() || streams.iter().any(|(_, run)| run.stopped);
         let began = streams.first().map_or_else(SystemTime::now, |(_, run)| run.began);
-        RunResult {
+        let mut result = RunResult {
             schema: SCHEMA.to_owned(),
             name: self.scenario.name.clone(),
             started: OffsetDateTime::from(began).format(&Rfc3339).unwrap_or_default(),
@@ -281,9 +266,13 @@ impl<'a> Course<'a> {
             recording,
             delivery: Some(delivery),
             marks: std::mem::take(&mut self.marks.lock().unwrap_or_else(PoisonError::into_inner)),
-            series,
+            series: Vec::new(),
             verdict: Some(verdict),
-        }
+        };
+        let taken = self.taken(erp);
+        self.follower.end().tell(&mut result);
+        result.series.push(taken);
+        result
     }
 
     /// All orders that were accepted from the first moment on.

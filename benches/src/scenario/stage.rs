@@ -174,7 +174,7 @@ impl Stage {
     }
 
     /// An operator's token.
-    pub fn operator(&self) -> Result<String, Error> {
+    fn operator(&self) -> Result<String, Error> {
         let subject = Subject { tenant: None, name: "bench", scope: &format!("gateway:operate {SCOPE}") };
         self.issuer.sign(self.algorithm, subject, None)
     }

@@ -9,11 +9,14 @@ mod stand;
 pub(crate) mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use job::{Job, Tokens};
-pub use stand::{Listen, Stand};
+pub(crate) use stand::follow;
+pub use stand::{Stand, Surroundings};
 
+use crate::gateway::Follower;
+use crate::live::Breaker;
 use crate::load::{self, LoadError, Progress, Stop};
 use crate::record::Recording;
 use crate::result::{Delivery, Ended, Environment, Generator, RunResult, SCHEMA};
@@ -40,6 +43,9 @@ pub enum SessionError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The gateway's metrics cannot be read.
+    #[error("the gateway's metrics: {0}")]
+    Metrics(crate::Error),
     /// No tokens.
     #[error("cannot sign tokens: {0}")]
     Tokens(crate::Error),
@@ -69,7 +75,8 @@ pub struct Measured {
     pub delivery: Option<Delivery>,
 }
 
-/// Runs a job on this machine. Blocks; `tell` hears of every second.
+/// Runs a job on this machine. Blocks; `tell` hears of every second, with the breakers of the gateway as far as they are
+/// known.
 ///
 /// # Errors
 /// When it cannot start.
@@ -78,14 +85,20 @@ pub fn run(
     stand: &Stand,
     mut lines: Lines,
     stop: &Stop,
-    mut tell: impl FnMut(&Progress),
+    mut tell: impl FnMut(&Progress, &[Breaker]),
 ) -> Result<RunResult, SessionError> {
     let mut aborted = None;
+    let follower = stand.follow(Instant::now() + job.warm_up)?;
     let measured = measure(job, stand, stop, |progress| {
-        tell(&progress);
+        tell(&progress, &breakers(follower.as_ref()));
         watch(&mut lines.abort, &mut aborted, progress, stop);
     })?;
-    Ok(result(job, measured, aborted, lines.slo.as_ref()))
+    Ok(result(job, measured, aborted, lines.slo.as_ref(), follower))
+}
+
+/// As they are now.
+pub(crate) fn breakers(follower: Option<&Follower>) -> Vec<Breaker> {
+    follower.map_or_else(Vec::new, Follower::breakers)
 }
 
 /// Feeds what watches the run, and ends the run where a line has come true.
@@ -115,7 +128,13 @@ pub(crate) fn measure(
 }
 
 /// All of it as one document, judged.
-pub(crate) fn result(job: &Job, measured: Measured, aborted: Option<String>, slo: Option<&Slo>) -> RunResult {
+pub(crate) fn result(
+    job: &Job,
+    measured: Measured,
+    aborted: Option<String>,
+    slo: Option<&Slo>,
+    follower: Option<Follower>,
+) -> RunResult {
     let host = job.target().ok().and_then(|target| target.url.host().map(str::to_owned));
     let same_machine = host.is_some_and(|host| crate::result::is_here(&host));
     let mut result = RunResult {
@@ -132,6 +151,9 @@ pub(crate) fn result(job: &Job, measured: Measured, aborted: Option<String>, slo
         series: Vec::new(),
         verdict: None,
     };
+    if let Some(follower) = follower {
+        follower.end().tell(&mut result);
+    }
     result.verdict = slo.map(|slo| slo.judge(Observed::of(&result)));
     result
 }

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::bearer::Bearer;
 use super::{Job, SessionError, SharedSource, Tokens, run_name};
+use crate::gateway::{Follower, Page};
 use crate::issuer::{Algorithm, Issuer};
 use crate::load::{Source, Stop};
 use crate::parts::{Behaviour, Erp, Idp};
@@ -17,13 +18,15 @@ use crate::workload::Traffic;
 /// Between two looks at what has arrived.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where parts listen; those without an address are not there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Listen {
+/// What is around a run: where its parts listen, and what else there is to see. What has no address is not there.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
     /// The issuer's keys, at `/jwks.json`.
     pub issuer: Option<SocketAddr>,
     /// The ERP stand-in.
     pub erp: Option<SocketAddr>,
+    /// The gateway's metrics.
+    pub metrics: Option<Page>,
     /// Longest wait for what was accepted.
     pub drain: Duration,
 }
@@ -35,6 +38,7 @@ pub struct Stand {
     jwks: Option<String>,
     idp: Option<Idp>,
     erp: Option<Erp>,
+    metrics: Option<Page>,
     drain: Duration,
 }
 
@@ -43,7 +47,7 @@ impl Stand {
     ///
     /// # Errors
     /// When the workload cannot be meant, or a part cannot listen.
-    pub fn new(job: &Job, listen: Listen) -> Result<Stand, SessionError> {
+    pub fn new(job: &Job, around: Surroundings) -> Result<Stand, SessionError> {
         job.check()?;
         let mut workload = job.workload.clone();
         let issuer = match job.tokens {
@@ -58,17 +62,17 @@ impl Stand {
         let traffic = Traffic::new(&workload, &made, &run_name()).map_err(SessionError::Tokens)?;
         let traffic = Arc::new(traffic);
         let jwks = (job.tokens == Tokens::Minted).then(|| made.jwks());
-        let idp = match (listen.issuer, &jwks) {
+        let idp = match (around.issuer, &jwks) {
             (Some(address), Some(jwks)) => Some(start(address, |at| Idp::start_at(at, jwks.clone()))?),
             (Some(_), None) => return Err(asked("tokens come from elsewhere, so there are no keys to serve")),
             (None, _) => None,
         };
-        let erp = listen.erp.map(|address| start(address, |at| Erp::start_at(at, Behaviour::default()))).transpose()?;
+        let erp = around.erp.map(|address| start(address, |at| Erp::start_at(at, Behaviour::default()))).transpose()?;
         if let Some(erp) = &erp {
             erp.expect(traffic.run(), traffic.orders().clone());
         }
         let source = source(job, &traffic)?;
-        Ok(Stand { source, traffic, jwks, idp, erp, drain: listen.drain })
+        Ok(Stand { source, traffic, jwks, idp, erp, metrics: around.metrics, drain: around.drain })
     }
 
     /// Requests.
@@ -79,6 +83,11 @@ impl Stand {
     /// Names of the tenants.
     pub fn tenants(&self) -> &[String] {
         self.source.tenants()
+    }
+
+    /// Begins to read the gateway's metrics, where they are known.
+    pub(crate) fn follow(&self, first: Instant) -> Result<Option<Follower>, SessionError> {
+        follow(self.metrics.as_ref(), first)
     }
 
     /// Whether what was accepted is held against what arrived.
@@ -105,6 +114,11 @@ impl Stand {
         }
         Some(orders.delivery())
     }
+}
+
+/// Begins to read a gateway's metrics. Times count from `first`.
+pub(crate) fn follow(page: Option<&Page>, first: Instant) -> Result<Option<Follower>, SessionError> {
+    page.map(|page| Follower::start(page, first)).transpose().map_err(SessionError::Metrics)
 }
 
 fn source(job: &Job, traffic: &Arc<Traffic>) -> Result<SharedSource, SessionError> {

@@ -1,5 +1,12 @@
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
 use super::*;
+use crate::gateway::Page;
 use crate::load::Protocol;
+use crate::parts::server::{Answer, Handler, Server};
 use crate::parts::{Behaviour, Erp};
 use crate::workload::Workload;
 
@@ -27,19 +34,42 @@ fn free() -> std::net::SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// A gateway's page of metrics, with an open breaker.
+struct Metrics;
+
+impl Handler for Metrics {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        assert_eq!(request.uri().path(), "/metrics");
+        let text = "sluis_build_info{version=\"0.9\"} 1\nsluis_breaker_state{upstream=\"erp\"} 2\n";
+        Ok(Response::new(Full::new(Bytes::from_static(text.as_bytes()))))
+    }
+}
+
 #[test]
 fn a_run_is_measured_judged_and_held_against_what_arrived() {
     // The stand-in itself is the target here: what it takes has arrived.
-    let listen = Listen { erp: Some(free()), issuer: Some(free()), drain: DRAIN };
-    let job = job(format!("http://{}", listen.erp.unwrap()), 100);
-    let stand = Stand::new(&job, listen).unwrap();
+    let page = Server::start("metrics", ([127, 0, 0, 1], 0).into(), Arc::new(Metrics)).unwrap();
+    let around = Surroundings {
+        erp: Some(free()),
+        issuer: Some(free()),
+        metrics: Some(Page::parse(&format!("http://{}", page.address())).unwrap()),
+        drain: DRAIN,
+    };
+    let job = job(format!("http://{}", around.erp.unwrap()), 100);
+    let stand = Stand::new(&job, around).unwrap();
     assert!(stand.has_sink() && stand.jwks().unwrap().contains("ES256"));
     let lines = Lines { slo: Some(Slo::parse("error=0,lost=0,p99<1us").unwrap()), abort: None };
-    let mut seconds = 0;
-    let result = run(&job, &stand, lines, &Stop::new(), |_| seconds += 1).unwrap();
+    let (mut seconds, mut seen) = (0, Vec::new());
+    let result = run(&job, &stand, lines, &Stop::new(), |_, breakers| {
+        seconds += 1;
+        seen = breakers.to_vec();
+    })
+    .unwrap();
     assert_eq!((result.recording.all.intended, result.recording.all.ok), (50, 50), "{:?}", result.recording.all);
     assert!(result.ended == Ended::Complete && result.environment.same_machine && seconds >= 1);
     assert_eq!(result.plan.schedule, "100/s for 0.5s");
+    assert_eq!(seen, [("sluis_breaker_state{upstream=\"erp\"}".to_owned(), 2.0)]);
+    assert_eq!(result.environment.gateway.as_deref(), Some("0.9"));
     let delivery = result.delivery.unwrap();
     assert_eq!((delivery.accepted, delivery.arrived, delivery.lost), (50, 50, 0));
     let verdict = result.verdict.unwrap();
@@ -52,9 +82,9 @@ fn a_line_that_comes_true_ends_the_run() {
     let erp = Erp::start(Behaviour { state: crate::parts::State::Down, ..Behaviour::default() }).unwrap();
     let mut job = job(format!("http://{}", erp.address()), 50);
     job.schedule = "50/s for 100s".parse().unwrap();
-    let stand = Stand::new(&job, Listen::default()).unwrap();
+    let stand = Stand::new(&job, Surroundings::default()).unwrap();
     let abort = Watch::new(Slo::parse("error>50%").unwrap(), 1).unwrap();
-    let result = run(&job, &stand, Lines { slo: None, abort: Some(abort) }, &Stop::new(), |_| ()).unwrap();
+    let result = run(&job, &stand, Lines { slo: None, abort: Some(abort) }, &Stop::new(), |_, _| ()).unwrap();
     assert!(
         matches!(&result.ended, Ended::Aborted { why } if why.starts_with("error>50%: 100.00 %")),
         "{:?}",
@@ -67,14 +97,14 @@ fn a_line_that_comes_true_ends_the_run() {
 fn tokens_from_elsewhere_are_sent_as_they_are() {
     let mut job = job("http://127.0.0.1:1".to_owned(), 10);
     job.tokens = Tokens::Fixed("abc.def".to_owned());
-    let stand = Stand::new(&job, Listen::default()).unwrap();
+    let stand = Stand::new(&job, Surroundings::default()).unwrap();
     let planned = stand.source().plan(0);
     assert_eq!(planned.request.headers()["authorization"], "Bearer abc.def");
     job.tokens = Tokens::ByTenant([("globex".to_owned(), "x".to_owned())].into());
-    let refused = Stand::new(&job, Listen::default()).err().unwrap().to_string();
+    let refused = Stand::new(&job, Surroundings::default()).err().unwrap().to_string();
     assert_eq!(refused, "there is no token for tenant `acme`");
     job.tokens = Tokens::Fixed("a\nb".to_owned());
-    assert!(Stand::new(&job, Listen::default()).is_err());
+    assert!(Stand::new(&job, Surroundings::default()).is_err());
 }
 
 #[test]

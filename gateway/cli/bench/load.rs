@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sluis_bench::gateway::Page;
 use sluis_bench::load::{Protocol, Schedule};
-use sluis_bench::session::{Job, Listen, Tokens};
+use sluis_bench::session::{Job, Surroundings, Tokens};
 use sluis_bench::workload::{Tenants, Workload};
 
 use super::{BenchError, duration};
@@ -47,6 +48,9 @@ pub struct Load {
     /// Stand in for the ERP here: tells what of the accepted arrived, for lines such as lost=0
     #[arg(long, value_name = "ADDRESS")]
     erp_listen: Option<SocketAddr>,
+    /// Read the gateway's metrics here, each second: breakers and queues over time, and its version
+    #[arg(long, value_name = "URL")]
+    metrics: Option<String>,
     /// Longest wait for what was accepted to arrive
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     drain: Duration,
@@ -101,9 +105,11 @@ impl Load {
         })
     }
 
-    /// Where the run's parts listen.
-    pub fn listen(&self) -> Listen {
-        Listen { issuer: self.issuer_listen, erp: self.erp_listen, drain: self.drain }
+    /// What is around the run.
+    pub fn surroundings(&self) -> Result<Surroundings, Failure> {
+        let page = |url: &String| Page::parse(url).map_err(|why| BenchError::Usage(format!("--metrics {url}: {why}")));
+        let metrics = self.metrics.as_ref().map(page).transpose()?;
+        Ok(Surroundings { issuer: self.issuer_listen, erp: self.erp_listen, metrics, drain: self.drain })
     }
 
     fn workload(&self) -> Result<Workload, Failure> {

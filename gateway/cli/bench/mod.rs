@@ -132,6 +132,7 @@ impl From<SessionError> for Failure {
                 _ => BenchError::Failed(text),
             },
             SessionError::Workload(_) | SessionError::Asked(_) => BenchError::Usage(text),
+            SessionError::Metrics(_) => BenchError::Unreachable(text),
             SessionError::Listen { .. } | SessionError::Tokens(_) => BenchError::Failed(text),
         })
     }

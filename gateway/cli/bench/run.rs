@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sluis_bench::agent;
-use sluis_bench::live::{Live, Moment};
+use sluis_bench::live::{Breaker, Live, Moment};
 use sluis_bench::load::{Progress, Schedule, Stop};
 use sluis_bench::result::{Ended, RunResult, probe, write};
 use sluis_bench::session::{self, Job, Lines, Stand};
@@ -83,10 +83,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn alone(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
-    let stand = Stand::new(job, args.load.listen())?;
+    let stand = Stand::new(job, args.load.surroundings()?)?;
     check_lines(args.slo.as_ref(), stand.tenants(), stand.has_sink())?;
     let mut show = Show::new(job, args.quiet);
-    Ok(session::run(job, &stand, lines, stop, |progress| show.tell(progress))?)
+    Ok(session::run(job, &stand, lines, stop, |progress, breakers| show.tell(progress, breakers))?)
 }
 
 fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
@@ -94,9 +94,9 @@ fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult
     let secret = args.token_file.as_deref().map(agent::secret).transpose();
     let secret = secret.map_err(|error| BenchError::Usage(error.to_string()))?.unwrap_or_default();
     let mut show = Show::new(job, args.quiet);
-    let listen = args.load.listen();
-    agent::coordinate(job, &args.agents, &secret, listen, lines, stop, |progress| show.tell(progress))
-        .map_err(super::agent::failure)
+    let around = args.load.surroundings()?;
+    let tell = |progress: &Progress, breakers: &[Breaker]| show.tell(progress, breakers);
+    agent::coordinate(job, &args.agents, &secret, &around, lines, stop, tell).map_err(super::agent::failure)
 }
 
 /// What a line asks for and this run will not know. Tenants are unknown here where there are none.
@@ -149,10 +149,10 @@ impl Show {
     }
 
     /// The next second.
-    pub fn tell(&mut self, progress: &Progress) {
+    pub fn tell(&mut self, progress: &Progress, breakers: &[Breaker]) {
         let Some(live) = &mut self.live else { return };
         let planned_rate = self.schedule.rate_at(progress.elapsed.saturating_sub(Duration::from_secs(1)));
         let (elapsed, second) = (progress.elapsed, &progress.second);
-        live.tell(&Moment { elapsed, planned_rate, second, breakers: &[], marks: &[] });
+        live.tell(&Moment { elapsed, planned_rate, second, breakers, marks: &[] });
     }
 }

@@ -59,13 +59,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let schedule = |rate, time| Schedule::constant(rate, time).map_err(|error| SessionError::Asked(error.to_string()));
     let job = args.load.job("saturate", schedule(args.start, args.probe)?)?;
-    let stand = Stand::new(&job, args.load.listen())?;
+    let stand = Stand::new(&job, args.load.surroundings()?)?;
     super::run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
     let stop = Stop::new();
     stop::on_signal(&stop)?;
     let measure = |rate, time| {
         let job = session::Job { schedule: schedule(rate, time)?, ..job.clone() };
-        session::run(&job, &stand, Lines::default(), &stop, |_| ())
+        session::run(&job, &stand, Lines::default(), &stop, |_, _| ())
     };
     let found = search(&settings, measure, tell)?;
     if let Some(sustained) = &found.sustained {
