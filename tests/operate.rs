@@ -36,7 +36,7 @@ impl House {
         });
         let issuer = Issuer::start();
         let gateway = Gateway::start_with_uploads(&format!(
-            "{}sinks:\n  - {{ name: erp, http: {{ url: \"{url}/erp\" }}, retry: {{ initial: 50ms, max: 100ms }} }}\n  - {{ name: crm, http: {{ url: \"{url}/crm\" }}, retry: {{ initial: 50ms, max: 100ms }} }}\nroutes:\n  - {{ name: orders, path: /orders, methods: [POST], auth: {{ issuers: [idp] }}, enqueue: {{ sinks: [erp], event_type: erp.order.created }} }}\n  - {{ name: both, path: /both, methods: [POST], auth: {{ issuers: [idp] }}, enqueue: {{ sinks: [erp, crm], event_type: erp.stock.changed }} }}\ntenants:\n  - {{ id: acme }}\n  - {{ id: globex }}\n",
+            "{}sinks:\n  - {{ name: erp, http: {{ url: \"{url}/erp\" }}, retry: {{ initial: 50ms, max: 100ms }} }}\n  - {{ name: crm, http: {{ url: \"{url}/crm\" }}, retry: {{ initial: 50ms, max: 100ms }} }}\n  - {{ name: wms, http: {{ url: \"{url}/wms\" }}, order: dlq_and_continue }}\nroutes:\n  - {{ name: orders, path: /orders, methods: [POST], auth: {{ issuers: [idp] }}, enqueue: {{ sinks: [erp], event_type: erp.order.created }} }}\n  - {{ name: both, path: /both, methods: [POST], auth: {{ issuers: [idp] }}, enqueue: {{ sinks: [erp, crm], event_type: erp.stock.changed }} }}\n  - {{ name: stock, path: /stock, methods: [POST], auth: {{ issuers: [idp] }}, enqueue: {{ sinks: [wms], event_type: erp.stock.changed }} }}\ntenants:\n  - {{ id: acme }}\n  - {{ id: globex }}\n",
             issuer.yaml(""),
             url = sink.url(),
         ));
@@ -45,9 +45,18 @@ impl House {
 
     /// Accepts an event; answers its id.
     pub fn accept(&self, tenant: &str, path: &str, body: &str, correlation_id: &str) -> String {
+        self.accept_with(tenant, path, body, &[("X-Correlation-Id", correlation_id)])
+    }
+
+    /// Accepts a CloudEvent of a key.
+    fn accept_keyed(&self, tenant: &str, path: &str, body: &str, id: &str, key: &str) -> String {
+        let event = [("ce-specversion", "1.0"), ("ce-type", "stock"), ("ce-source", "/erp")];
+        self.accept_with(tenant, path, body, &[&event[..], &[("ce-id", id), ("ce-partitionkey", key)]].concat())
+    }
+
+    fn accept_with(&self, tenant: &str, path: &str, body: &str, fields: &[(&str, &str)]) -> String {
         let bearer = self.issuer.bearer(tenant);
-        let headers =
-            [("Authorization", &*bearer), ("Content-Type", "application/json"), ("X-Correlation-Id", correlation_id)];
+        let headers = [&[("Authorization", &*bearer), ("Content-Type", "application/json")], fields].concat();
         let answer = self.gateway.call("POST", path, &headers, body.as_bytes());
         assert_eq!(answer.status, 202, "{}", answer.text());
         answer.json()["id"].as_str().unwrap().to_owned()
@@ -409,6 +418,34 @@ fn what_was_given_up_is_sent_anew_by_the_filter() {
     assert_eq!(house.tenant("globex", "GET", &path, &Value::Null).status, 404);
     assert_eq!(house.operator("GET", &path, &Value::Null).status, 200);
     assert_eq!(house.tenant("acme", "DELETE", &path, &Value::Null).problem(), "not-possible", "it has ended");
+}
+
+#[test]
+fn what_a_newer_one_of_its_key_has_overtaken_is_sent_anew_by_force_only() {
+    let house = House::open();
+    let old = house.accept_keyed("acme", "/stock", "{}", "1", "sku-7");
+    house.wait(&old, "wms", "dead");
+    let newer = house.accept_keyed("acme", "/stock", r#"{"good":1}"#, "2", "sku-7");
+    house.wait(&newer, "wms", "delivered");
+    assert_eq!(house.look("/v1/dlq")["deliveries"][0]["overtaken"], true);
+    let path = format!("/v1/events/{old}/replay");
+    for order in [json!({}), json!({ "dry_run": true }), json!({ "body": { "good": 2 } })] {
+        let refused = house.tenant("acme", "POST", &path, &order);
+        assert_eq!((refused.status, &*refused.problem()), (409, "newer-delivered"), "{order}: {}", refused.text());
+    }
+    let all = |order: Value| {
+        let started = house.tenant("acme", "POST", "/v1/dlq/replay", &order);
+        let path = started.header("location").unwrap().to_owned();
+        eventually("the job ends", Duration::from_secs(30), || {
+            let job = house.tenant("acme", "GET", &path, &Value::Null).json();
+            (job["state"] != "running").then_some((job["moved"].clone(), job["overtaken"].clone()))
+        })
+    };
+    assert_eq!(all(json!({})), (json!(0), json!(1)));
+    assert_eq!(house.tenant("acme", "POST", "/v1/dlq/discard", &json!({ "force": true })).status, 400);
+    house.answer.store(200, Ordering::SeqCst);
+    assert_eq!(all(json!({ "force": true })), (json!(1), json!(0)));
+    house.wait(&old, "wms", "delivered");
 }
 
 #[test]

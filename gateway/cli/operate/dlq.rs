@@ -22,7 +22,7 @@ pub struct Args {
 enum Command {
     List(List),
     /// Send all that passes the filter anew, the oldest first, as a job
-    Replay(Bulk),
+    Replay(Replay),
     /// Give up for good all that passes the filter, as a job
     Discard(Bulk),
     Job(Job),
@@ -40,6 +40,16 @@ struct List {
     /// For programs
     #[arg(long)]
     json: bool,
+}
+
+/// Send what was given up anew.
+#[derive(Debug, clap::Args)]
+struct Replay {
+    #[command(flatten)]
+    bulk: Bulk,
+    /// Those, too, of whose key a newer event was delivered after they were given up
+    #[arg(long)]
+    force: bool,
 }
 
 /// An order about all that passes a filter.
@@ -86,8 +96,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     block_on(async {
         match &args.command {
             Command::List(args) => list(args).await,
-            Command::Replay(args) => bulk(args, "replay").await,
-            Command::Discard(args) => bulk(args, "discard").await,
+            Command::Replay(args) => bulk(&args.bulk, "replay", args.force).await,
+            Command::Discard(args) => bulk(args, "discard", false).await,
             Command::Job(args) => job(args).await,
         }
     })
@@ -98,12 +108,13 @@ async fn list(args: &List) -> Result<(), Failure> {
     say(args.json, &page, show::page)
 }
 
-async fn bulk(args: &Bulk, action: &str) -> Result<(), Failure> {
+async fn bulk(args: &Bulk, action: &str, force: bool) -> Result<(), Failure> {
     let order = order([
         ("filter", Some(args.filter.json())),
         ("max", Some(json!(args.max))),
         ("rate", Some(json!(args.rate))),
         ("reason", args.reason.as_ref().map(|reason| json!(reason))),
+        ("force", force.then_some(json!(true))),
         ("dry_run", args.dry_run.then_some(json!(true))),
     ]);
     let answer = args.admin.order(&format!("/v1/dlq/{action}"), &order).await?;
@@ -138,13 +149,14 @@ fn table(jobs: &[Value]) -> String {
         ("matched", Align::Right),
         ("moved", Align::Right),
         ("skipped", Align::Right),
+        ("overtaken", Align::Right),
         ("started", Align::Left),
         ("by", Align::Left),
         ("why", Align::Left),
     ];
     let row = |job: &Value| {
         let mut row: Vec<String> = ["id", "action", "state"].map(|field| text(job, field).to_owned()).into();
-        row.extend(["matched", "moved", "skipped"].map(|field| job[field].to_string()));
+        row.extend(["matched", "moved", "skipped", "overtaken"].map(|field| job[field].to_string()));
         // Why it failed is more than why it was begun.
         let why = Some(text(job, "error")).filter(|error| !error.is_empty()).unwrap_or(text(job, "reason"));
         row.extend([when::relative(&job["started_at"]), text(job, "actor").to_owned(), why.to_owned()]);

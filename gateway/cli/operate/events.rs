@@ -82,6 +82,9 @@ struct Replay {
     /// Media type of that body; the old one's where absent
     #[arg(long, value_name = "TYPE", requires = "body")]
     content_type: Option<String>,
+    /// Although a newer event of its key was delivered after it was given up
+    #[arg(long)]
+    force: bool,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -160,6 +163,7 @@ async fn replay(args: &Replay) -> Result<(), Failure> {
         ("reason", reason.as_ref().map(|reason| json!(reason))),
         ("body", args.body.as_deref().map(body).transpose()?),
         ("content_type", args.content_type.as_ref().map(|media_type| json!(media_type))),
+        ("force", args.force.then_some(json!(true))),
         ("dry_run", args.dry_run.then_some(json!(true))),
     ]);
     let moved = admin.order(&path(id, "/replay"), &order).await?;

@@ -32,12 +32,19 @@ pub fn page(page: &Value) -> String {
 
 fn rows(deliveries: &Value) -> Vec<Vec<String>> {
     let row = |delivery: &Value| {
-        let mut row: Vec<String> =
-            ["event", "tenant", "sink", "state", "type", "key"].map(|field| text(delivery, field).to_owned()).into();
+        let mut row: Vec<String> = ["event", "tenant", "sink"].map(|field| text(delivery, field).to_owned()).into();
+        row.push(state(delivery));
+        row.extend(["type", "key"].map(|field| text(delivery, field).to_owned()));
         row.extend([delivery["attempts"].to_string(), when::relative(&delivery["accepted_at"]), error(delivery)]);
         row
     };
     deliveries.as_array().into_iter().flatten().map(row).collect()
+}
+
+/// Where it stands, and whether what is newer than it was delivered.
+fn state(delivery: &Value) -> String {
+    let overtaken = if delivery["overtaken"] == true { ", overtaken" } else { "" };
+    format!("{}{overtaken}", text(delivery, "state"))
 }
 
 /// What went wrong last, in one cell.
@@ -80,8 +87,8 @@ pub fn event(event: &Value) -> String {
         ("last error", Align::Left),
     ];
     let row = |delivery: &Value| {
-        let [sink, state] = ["sink", "state"].map(|field| text(delivery, field).to_owned());
         let next = when::relative(&delivery["next_attempt_at"]);
+        let (sink, state) = (text(delivery, "sink").to_owned(), state(delivery));
         vec![sink, state, delivery["attempts"].to_string(), next, error(delivery)]
     };
     let rows: Vec<Vec<String>> = event["deliveries"].as_array().into_iter().flatten().map(row).collect();

@@ -118,6 +118,9 @@ pub enum OperateError {
     /// No delivery stands where this can be done to it.
     #[error("no delivery of the event is in a state that allows it")]
     NotPossible,
+    /// It would be sent anew although a newer event of its key was delivered meanwhile.
+    #[error("a newer event of its key was delivered after it was given up")]
+    Overtaken,
     /// The backlog has no room for the event that takes its place.
     #[error("the backlog is full")]
     Full,

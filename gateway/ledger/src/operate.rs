@@ -38,7 +38,10 @@ pub enum Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Dead deliveries are sent anew.
-    Replay,
+    Replay {
+        /// Also where a newer event of its key has been delivered, which it may undo at the sink.
+        force: bool,
+    },
     /// Deliveries that wait or are dead are given up for good.
     Discard,
     /// Deliveries that wait do so until they are released.
@@ -55,7 +58,7 @@ impl Operation {
     /// The word in the audit.
     pub fn label(self) -> &'static str {
         match self {
-            Operation::Replay => "replay",
+            Operation::Replay { .. } => "replay",
             Operation::Discard => "discard",
             Operation::Hold => "hold",
             Operation::Release => "release",
@@ -178,6 +181,9 @@ pub struct Listed {
     /// What went wrong last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+    /// A newer event of its key was delivered after it was given up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overtaken: bool,
 }
 
 /// A line of the audit.
@@ -263,7 +269,8 @@ impl Ledger {
     }
 
     /// Sends an event anew with another body, to the one sink that gave it up: as a new event that names the old one as
-    /// its cause, and stands in its place among those of its key. `sink` says what that sink keeps of order.
+    /// its cause, and stands in its place among those of its key. `sink` says what that sink keeps of order; `force` as in
+    /// [`Operation::Replay`].
     ///
     /// # Errors
     /// As [`Ledger::operate`].
@@ -273,6 +280,7 @@ impl Ledger {
         tenant: Option<Arc<str>>,
         sink: EventSink,
         body: NewBody,
+        force: bool,
         by: By,
     ) -> Result<Operated, OperateError> {
         let old = self.event(tenant.as_deref(), id).await?.ok_or(OperateError::NotFound)?;
@@ -297,7 +305,14 @@ impl Ledger {
         })?;
         let digest = digest(&Digested::of(&event));
         let edited = Some((event, bytes, digest));
-        let edit = OperateEdit { subject, operation: Operation::Replay, edited, by: by.actor, reason: by.reason, at };
+        let edit = OperateEdit {
+            subject,
+            operation: Operation::Replay { force },
+            edited,
+            by: by.actor,
+            reason: by.reason,
+            at,
+        };
         self.store.operate(edit, Some(room)).await
     }
 }

@@ -54,6 +54,9 @@ pub struct DeliveryStatus {
     /// When it was confirmed or given up.
     #[serde(serialize_with = "maybe_instant", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<u64>,
+    /// A newer event of its key was delivered after it was given up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overtaken: bool,
 }
 
 /// The last failed attempt.

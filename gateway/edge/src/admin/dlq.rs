@@ -55,7 +55,8 @@ pub async fn replay(
     caller: EventsCaller,
     Strict(order): Strict<DeadOrder>,
 ) -> Result<Response, Problem> {
-    start(&app.app().ledger, &jobs, &caller, Operation::Replay, order).await
+    let operation = Operation::Replay { force: order.force };
+    start(&app.app().ledger, &jobs, &caller, operation, order).await
 }
 
 /// Gives all of them up for good that pass a filter, as a job.
@@ -68,6 +69,9 @@ pub async fn discard(
     caller: EventsCaller,
     Strict(order): Strict<DeadOrder>,
 ) -> Result<Response, Problem> {
+    if order.force {
+        return Err(Problem::malformed("`force` is for what is sent anew"));
+    }
     start(&app.app().ledger, &jobs, &caller, Operation::Discard, order).await
 }
 

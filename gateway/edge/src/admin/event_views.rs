@@ -47,6 +47,9 @@ pub struct DeliveryView {
     /// What went wrong last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<ErrorView>,
+    /// A newer event of its key was delivered after it was given up: it is sent anew with `force` only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overtaken: bool,
 }
 
 /// A failed attempt.
@@ -109,6 +112,8 @@ pub struct Replay {
     pub body: Option<Box<RawValue>>,
     /// Media type of that body; the old one's where absent.
     pub content_type: Option<String>,
+    /// Also where a newer event of its key was delivered after it was given up.
+    pub force: bool,
     /// Say what would be moved, and move nothing.
     pub dry_run: bool,
 }
@@ -151,6 +156,8 @@ pub struct DeadOrder {
     pub rate: Option<u32>,
     /// For history and audit.
     pub reason: Option<String>,
+    /// Send those anew, too, of whose key a newer event was delivered after they were given up.
+    pub force: bool,
     /// Say what would be moved, and move nothing.
     pub dry_run: bool,
 }
@@ -189,6 +196,8 @@ pub struct JobView {
     pub moved: usize,
     /// Deliveries that were not there to be moved any more.
     pub skipped: usize,
+    /// Deliveries that stayed dead because a newer event of their key was delivered; `force` moves them.
+    pub overtaken: usize,
     pub started_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
@@ -296,6 +305,7 @@ impl From<Listed> for DeliveryView {
             changed_at: rfc3339(listed.changed_at),
             correlation_id: listed.correlation_id,
             last_error: listed.last_error.map(ErrorView::from),
+            overtaken: listed.overtaken,
         }
     }
 }

@@ -73,7 +73,7 @@ pub async fn body(State(app): App, caller: EventsCaller, Id(id): Id) -> Result<R
 #[utoipa::path(post, path = "/v1/events/{id}/replay", tag = "events", params(("id" = String, Path)),
     request_body = Replay,
     responses((status = 200, body = Moved), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem, description = "Nothing of it was given up")))]
+        (status = 409, body = Problem, description = "Nothing of it was given up, or a newer event of its key was delivered")))]
 pub async fn replay(
     State(app): App,
     caller: EventsCaller,
@@ -81,16 +81,16 @@ pub async fn replay(
     Strict(order): Strict<Replay>,
 ) -> Result<Json<Moved>, Problem> {
     let ledger = &app.app().ledger;
-    let Replay { sink, reason, body, content_type, dry_run } = order;
+    let Replay { sink, reason, body, content_type, force, dry_run } = order;
     let body = body.as_deref().map(|body| new_body(body, content_type.as_deref())).transpose()?;
     if body.is_none() && content_type.is_some() {
         return Err(Problem::malformed("`content_type` is that of a `body`, and there is none"));
     }
     if body.is_none() && !dry_run {
-        return operate(ledger, &caller, id, Operation::Replay, EventOrder { sink, reason }).await;
+        return operate(ledger, &caller, id, Operation::Replay { force }, EventOrder { sink, reason }).await;
     }
     let (event, status) = find(ledger, &caller, id).await?;
-    let dead = dead_sinks(&status, sink.as_deref())?;
+    let dead = dead_sinks(&status, sink.as_deref(), force)?;
     let edited = body.map(|body| only(&dead).map(|sink| (sink, body))).transpose()?;
     let operated = match edited {
         Some((sink, body)) if !dry_run => {
@@ -98,11 +98,11 @@ pub async fn replay(
                 Problem::not_possible(format!("the configuration has no sink {sink:?} any more: nothing goes there"))
             })?;
             let (tenant, by) = (caller.only().cloned(), caller.by(reason.as_deref()));
-            ledger.replay_edited(id, tenant, sink.of_event(), body, by).await?
+            ledger.replay_edited(id, tenant, sink.of_event(), body, force, by).await?
         }
         _ => Operated { tenant: Some(event.tenant.to_string()), deliveries: dead.len(), event: None },
     };
-    Ok(Json(Moved { dry_run, ..moved(id, Operation::Replay, operated) }))
+    Ok(Json(Moved { dry_run, ..moved(id, Operation::Replay { force }, operated) }))
 }
 
 /// Gives up for good what waits or is dead.
@@ -198,14 +198,17 @@ fn moved(id: Uuid, operation: Operation, operated: Operated) -> Moved {
     }
 }
 
-/// The sinks that gave the event up, of those that were asked for; at least one.
-fn dead_sinks<'s>(status: &'s EventStatus, sink: Option<&str>) -> Result<Vec<&'s str>, Problem> {
+/// The sinks that gave the event up, of those that were asked for; at least one. None that was overtaken, unless forced.
+fn dead_sinks<'s>(status: &'s EventStatus, sink: Option<&str>, force: bool) -> Result<Vec<&'s str>, Problem> {
     let asked = || status.deliveries.iter().filter(|delivery| sink.is_none_or(|sink| sink == delivery.sink));
     if asked().next().is_none() {
         return Err(Problem::not_found("delivery of this event"));
     }
-    let dead: Vec<&str> =
-        asked().filter(|delivery| delivery.state == DeliveryState::Dead).map(|delivery| &*delivery.sink).collect();
+    let dead = || asked().filter(|delivery| delivery.state == DeliveryState::Dead);
+    if !force && dead().any(|delivery| delivery.overtaken) {
+        return Err(Problem::overtaken());
+    }
+    let dead: Vec<&str> = dead().map(|delivery| &*delivery.sink).collect();
     if dead.is_empty() {
         return Err(Problem::not_possible("no delivery of the event is dead"));
     }

@@ -55,6 +55,7 @@ pub struct Job {
 struct Progress {
     moved: usize,
     skipped: usize,
+    overtaken: usize,
     end: Option<End>,
 }
 
@@ -123,6 +124,7 @@ impl Job {
             more: self.task.more,
             moved: progress.moved,
             skipped: progress.skipped,
+            overtaken: progress.overtaken,
             started_at: rfc3339(self.started_at),
             finished_at: end.map(|end| rfc3339(end.at)),
             error: end.and_then(|end| end.error.clone()),
@@ -152,6 +154,7 @@ async fn run(job: Arc<Job>, ledger: Arc<Ledger>) {
             Ok(_) => job.progress.lock().moved += 1,
             // Somebody else was faster.
             Err(OperateError::NotFound | OperateError::NotPossible) => job.progress.lock().skipped += 1,
+            Err(OperateError::Overtaken) => job.progress.lock().overtaken += 1,
             Err(error @ (OperateError::Full | OperateError::Unavailable)) => {
                 return job.end("failed", Some(error.to_string()));
             }

@@ -84,6 +84,12 @@ impl Problem {
         Problem::new(409, "not-possible", "This cannot be done as things stand").detail(detail)
     }
 
+    /// What is to be sent anew may undo what a newer event of its key did.
+    pub fn overtaken() -> Self {
+        Problem::new(409, "newer-delivered", "A newer event of its key was delivered meanwhile")
+            .detail("sent anew it may undo what the newer one did; `force` sends it all the same")
+    }
+
     /// A job where another one of the same caller's is under way.
     pub fn job_running(id: Uuid) -> Self {
         Problem::new(409, "job-running", "Another job is under way")
@@ -190,6 +196,7 @@ impl From<OperateError> for Problem {
         match error {
             OperateError::NotFound => Problem::not_found("event, or none of its deliveries goes to that sink"),
             OperateError::NotPossible => Problem::not_possible(error),
+            OperateError::Overtaken => Problem::overtaken(),
             OperateError::Full => (&Refusal::QueueFull).into(),
             OperateError::Unavailable => Problem::storage_unavailable(),
         }

@@ -31,7 +31,7 @@ pub(crate) struct BrowseQueries<'c> {
 impl<'c> BrowseQueries<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<BrowseQueries<'c>> {
         let sql = |text: &str| conn.prepare(text);
-        let listed = "SELECT event, n, sink, tenant, lane, state, due, attempts, changed_at FROM deliveries";
+        let listed = "SELECT event, n, sink, tenant, lane, state, due, attempts, changed_at, overtaken FROM deliveries";
         let down = "(event, n) < (?1, ?2) ORDER BY event DESC, n DESC";
         let up = "(event, n) > (?1, ?2) ORDER BY event, n";
         let all = |after| sql(&format!("{listed} WHERE {after}"));
@@ -151,6 +151,7 @@ fn delivery(row: &rusqlite::Row<'_>, filter: &Filter, held: &[Arc<str>]) -> rusq
         changed_at: row.get::<_, i64>(8)?.cast_unsigned(),
         correlation_id: String::new(),
         last_error: None,
+        overtaken: row.get(9)?,
     }))
 }
 

@@ -150,14 +150,14 @@ impl<'c> Changes<'c> {
         }
     }
 
-    /// A new event with its deliveries, at a place in the lines of its key, at their ends where none. Answers its
+    /// A new event with its deliveries, at the ends of the lines of its key or in place of an old one. Answers its
     /// position.
     pub(super) fn insert(
         &mut self,
         event: &NewEvent,
         bytes: u64,
         digest: &[u8; 32],
-        place: Option<i64>,
+        old: Option<Old>,
     ) -> rusqlite::Result<i64> {
         let seq = self.next_seq;
         self.sql.insert_event.execute(rusqlite::params![
@@ -185,7 +185,8 @@ impl<'c> Changes<'c> {
             }
             let id = DeliveryId { event: seq, n: n as i64 };
             let (key, lane, at) = (event.key.as_deref(), event.lane, event.accepted_at);
-            let new = NewDelivery { tenant: &event.tenant, key, place: place.unwrap_or(seq), lane, at };
+            let (place, overtaken) = old.map_or((seq, false), |old| (old.place, old.overtaken));
+            let new = NewDelivery { tenant: &event.tenant, key, place, lane, at, overtaken };
             self.deliver(id, sink, &new)?;
         }
         self.tally.open(&event.tenant, bytes);
@@ -216,7 +217,8 @@ impl<'c> Changes<'c> {
             state as u8,
             due,
             new.at.cast_signed(),
-            steps
+            steps,
+            new.overtaken
         ])?;
         if state == DeliveryState::Blocked {
             let (at, reason, took) = (new.at.cast_signed(), "behind another event of its key", None::<i64>);
@@ -340,6 +342,10 @@ impl<'c> Changes<'c> {
         if state.is_final() && state != DeliveryState::Dead {
             self.settle(event)?;
         }
+        if let (DeliveryState::Delivered, Some(key)) = (state, &row.key) {
+            let place = row.line.unwrap_or(event);
+            self.sql.overtake.execute((&row.sink, &row.tenant, key, place))?;
+        }
         if row.line.is_some() && line.is_none() {
             self.advance_line(&row, change.at)?;
         }
@@ -391,4 +397,12 @@ pub(super) struct NewDelivery<'a> {
     pub lane: Lane,
     /// Milliseconds since the epoch.
     pub at: u64,
+    /// See [`Row`].
+    pub overtaken: bool,
+}
+
+/// Of a delivery that was given up, for whatever takes its place.
+pub(super) struct Old {
+    pub place: i64,
+    pub overtaken: bool,
 }

@@ -5,7 +5,7 @@ use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent};
 use uuid::Uuid;
 
 use super::DeliveryId;
-use super::changes::{Changes, NewDelivery};
+use super::changes::{Changes, NewDelivery, Old};
 use super::questions::Move;
 use super::statements::{Row, lane_at};
 use crate::backlog::OPERATOR;
@@ -87,7 +87,7 @@ impl Changes<'_> {
                     self.release_sink(sink, edit.at, actor)?;
                 }
             }
-            Operation::Replay | Operation::Discard | Operation::Hold | Operation::Release => {
+            Operation::Replay { .. } | Operation::Discard | Operation::Hold | Operation::Release => {
                 return Ok(Err(OperateError::NotPossible));
             }
         }
@@ -115,25 +115,31 @@ impl Changes<'_> {
         if chosen.is_empty() {
             return Ok(Err(OperateError::NotFound));
         }
+        let replays = matches!(edit.operation, Operation::Replay { force: false });
+        if replays && chosen.iter().any(|(_, row)| row.state == DeliveryState::Dead && row.overtaken) {
+            return Ok(Err(OperateError::Overtaken));
+        }
         let mut operated = Operated { tenant: Some(owner.clone()), ..Operated::default() };
         if let Some((edited, bytes, digest)) = &edit.edited
             && let Some((_, dead)) = chosen.iter().find(|(_, row)| row.state == DeliveryState::Dead)
         {
             // Where the old one stands, and before that leaves: what follows it goes on waiting.
-            self.insert(edited, *bytes, digest, Some(dead.line.unwrap_or(event)))?;
+            let old = Old { place: dead.line.unwrap_or(event), overtaken: dead.overtaken };
+            self.insert(edited, *bytes, digest, Some(old))?;
             operated.event = Some(edited.id);
         }
         for (n, row) in chosen {
             let id = DeliveryId { event, n: *n };
             let done = match (edit.operation, &edit.edited) {
-                (Operation::Replay, _) if row.state != DeliveryState::Dead => false,
-                (Operation::Replay, None) => {
-                    let place = row.line.unwrap_or(event);
-                    let new = NewDelivery { tenant: &owner, key: key.as_deref(), place, lane, at: edit.at };
+                (Operation::Replay { .. }, _) if row.state != DeliveryState::Dead => false,
+                (Operation::Replay { .. }, None) => {
+                    let (place, overtaken) = (row.line.unwrap_or(event), row.overtaken);
+                    let key = key.as_deref();
+                    let new = NewDelivery { tenant: &owner, key, place, lane, at: edit.at, overtaken };
                     self.replay(id, row, &new, edit)?
                 }
                 // Its deliveries are those of the new event.
-                (Operation::Replay, Some(_)) => self.order(id, Input::Replay, edit)?,
+                (Operation::Replay { .. }, Some(_)) => self.order(id, Input::Replay, edit)?,
                 (Operation::Discard, _) => self.order(id, Input::Discard, edit)?,
                 // One that is under way does not wait: only the end of the attempt tells.
                 (Operation::Hold, _) => row.state.is_waiting() && self.order(id, Input::Hold, edit)?,

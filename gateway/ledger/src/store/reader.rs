@@ -208,7 +208,7 @@ impl<'c> Reader<'c> {
             event: sql("SELECT seq, type, route, key, correlation_id, accepted_at FROM events
                 WHERE id = ?1 AND tenant = ?2")?,
             deliveries: sql("SELECT d.n, d.sink, d.state, d.due, d.attempts, d.changed_at,
-                f.kind, f.class, f.status, f.message, f.attempt, f.at, d.since
+                f.kind, f.class, f.status, f.message, f.attempt, f.at, d.since, d.overtaken
                 FROM deliveries d LEFT JOIN failures f ON f.event = d.event AND f.n = d.n
                 WHERE d.event = ?1 ORDER BY d.n")?,
             transitions: sql("SELECT n, at, state, actor, reason, took FROM transitions
@@ -469,6 +469,7 @@ fn delivery_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, u64, Delivery
         next_attempt_at: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
         last_error,
         finished_at: state.is_final().then_some(changed_at),
+        overtaken: row.get(13)?,
     };
     Ok((row.get(0)?, row.get::<_, i64>(12)?.cast_unsigned(), delivery))
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -240,6 +240,13 @@ CREATE TABLE event_audit (
   reason TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX event_audit_tenant ON event_audit (tenant, seq);
+";
+
+/// What was given up and is not the newest of its key any more: said when a newer one is delivered, as that may be purged
+/// long before somebody thinks of sending the old one anew.
+const FORMAT_5: &str = "
+ALTER TABLE deliveries ADD COLUMN overtaken INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_dead_key ON deliveries (sink, tenant, key) WHERE state = 6 AND key IS NOT NULL;
 ";
 
 /// What kind of file this is.

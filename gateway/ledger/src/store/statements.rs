@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub state: DeliveryState,
     pub attempts: u32,
     pub steps: i64,
+    /// A newer one of its key was delivered after it was given up.
+    pub overtaken: bool,
 }
 
 impl Row {
@@ -41,7 +43,7 @@ pub(crate) fn lane_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resul
     known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
 }
 
-/// Reads `sink, tenant, key, line, lane, state, attempts, steps`.
+/// Reads `sink, tenant, key, line, lane, state, attempts, steps, overtaken`.
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         sink: row.get(0)?,
@@ -52,6 +54,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         state: state_at(row, 5)?,
         attempts: row.get(6)?,
         steps: row.get(7)?,
+        overtaken: row.get(8)?,
     })
 }
 
@@ -66,6 +69,7 @@ pub(super) struct Statements<'c> {
     pub update_delivery: Statement<'c>,
     pub insert_transition: Statement<'c>,
     pub upsert_failure: Statement<'c>,
+    pub overtake: Statement<'c>,
     pub unsettled: Statement<'c>,
     select_head: Statement<'c>,
     deliveries: Statement<'c>,
@@ -88,9 +92,9 @@ impl<'c> Statements<'c> {
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
             insert_delivery: sql(
                 "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
-                steps, since, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10)",
+                steps, since, changed_at, overtaken) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10, ?12)",
             )?,
-            select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps FROM deliveries
+            select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, overtaken FROM deliveries
                 WHERE event = ?1 AND n = ?2")?,
             update_delivery: sql("UPDATE deliveries SET state = ?3, due = ?4, attempts = ?5, steps = ?6,
                 changed_at = ?7, line = ?8 WHERE event = ?1 AND n = ?2")?,
@@ -100,9 +104,13 @@ impl<'c> Statements<'c> {
                 "INSERT OR REPLACE INTO failures (event, n, at, attempt, class, kind, status, message,
                 excerpt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
+            // What was sent anew with another body has a younger event than its place.
+            overtake: sql("UPDATE deliveries INDEXED BY deliveries_dead_key SET overtaken = 1
+                WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND state = 6 AND overtaken = 0 AND (event < ?4 OR
+                (SELECT causation FROM events WHERE seq = deliveries.event) IS NOT NULL)")?,
             unsettled: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state NOT IN (5, 7, 8, 9)")?,
             select_head: sql("SELECT tenant, bytes FROM events WHERE seq = ?1")?,
-            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, n FROM deliveries
+            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, overtaken, n FROM deliveries
                 WHERE event = ?1 ORDER BY n")?,
             purge: [
                 sql("DELETE FROM transitions WHERE event = ?1")?,
@@ -127,7 +135,7 @@ impl<'c> Statements<'c> {
 
     /// The deliveries of an event, with their numbers.
     pub fn rows(&mut self, event: i64) -> rusqlite::Result<Vec<(i64, Row)>> {
-        self.deliveries.query_map((event,), |row| Ok((row.get(8)?, read_row(row)?)))?.collect()
+        self.deliveries.query_map((event,), |row| Ok((row.get(9)?, read_row(row)?)))?.collect()
     }
 
     /// Tenant and bytes of an event.

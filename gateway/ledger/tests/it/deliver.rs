@@ -287,13 +287,13 @@ async fn what_is_sent_anew_says_so_and_names_its_cause_where_it_was_edited() {
     running.clock.advance(Duration::from_secs(60));
     let subject = Subject::Event { id, tenant: None, sink: None };
     let by = || By { actor: format!("{OPERATOR}ann"), reason: "mended".to_owned() };
-    running.ledger.operate(subject, Operation::Replay, by()).await.unwrap();
+    running.ledger.operate(subject, Operation::Replay { force: false }, by()).await.unwrap();
     let again = erp.next().await;
     assert_eq!((again.id(), again.header("x-replay"), again.header("ce-causationid")), (id, "true", ""));
     running.until(id, EventState::Failed).await;
     let body = NewBody { content_type: None, body: "{\"n\":1}".into() };
     let sink = EventSink::unordered("erp");
-    let edited = running.ledger.replay_edited(id, None, sink, body, by()).await.unwrap().event.unwrap();
+    let edited = running.ledger.replay_edited(id, None, sink, body, false, by()).await.unwrap().event.unwrap();
     let third = erp.next().await;
     assert_eq!((third.id(), third.header("x-replay")), (edited, "true"));
     assert_eq!((third.header("ce-causationid"), third.header("ce-subject")), (&*id.to_string(), "order%2042"));

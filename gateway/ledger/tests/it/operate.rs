@@ -46,7 +46,8 @@ async fn all_dead_deliveries_are_sent_anew_or_those_to_one_sink() {
     crm.drain();
     running.clock.advance(Duration::from_secs(60));
     crm.say([Say::Status(404)]);
-    let done = running.ledger.operate(of_acme(id, Some("crm")), Operation::Replay, by("ann")).await.unwrap();
+    let done =
+        running.ledger.operate(of_acme(id, Some("crm")), Operation::Replay { force: false }, by("ann")).await.unwrap();
     assert_eq!((done.tenant.as_deref(), done.deliveries, done.event), (Some("acme"), 1, None));
     let got = crm.next().await;
     assert_eq!((got.id(), got.header("x-sluis-attempt")), (id, "1"), "the same event, another delivery");
@@ -59,12 +60,12 @@ async fn all_dead_deliveries_are_sent_anew_or_those_to_one_sink() {
     let begun = status.history.iter().filter(|entry| entry.state == "ready" && entry.at == NEW_YEAR + 60_000).count();
     assert_eq!(begun, 1, "the new delivery begins when it was ordered: {:#?}", status.history);
     assert!(erp.drain().is_empty());
-    let done = running.ledger.operate(of_acme(id, None), Operation::Replay, by("ann")).await.unwrap();
+    let done = running.ledger.operate(of_acme(id, None), Operation::Replay { force: false }, by("ann")).await.unwrap();
     assert_eq!(done.deliveries, 2);
     assert_eq!((erp.next().await.id(), crm.next().await.id()), (id, id));
     let status = running.until(id, EventState::Completed).await;
     assert_eq!(status.deliveries.len(), 5);
-    let nothing = running.ledger.operate(of_acme(id, None), Operation::Replay, by("ann")).await;
+    let nothing = running.ledger.operate(of_acme(id, None), Operation::Replay { force: false }, by("ann")).await;
     assert_eq!(nothing, Err(OperateError::NotPossible));
     let backlog = running.ledger.backlog();
     assert_eq!((backlog.events, backlog.bytes), (0, 0));
@@ -78,7 +79,7 @@ async fn an_edited_event_is_a_new_one_that_names_the_old_one_as_its_cause() {
     crm.drain();
     let body = || NewBody { content_type: Some("text/plain".to_owned()), body: "mended".into() };
     let sink = || EventSink::unordered("erp");
-    let edit = |tenant: &str| running.ledger.replay_edited(id, Some(tenant.into()), sink(), body(), by("ann"));
+    let edit = |tenant: &str| running.ledger.replay_edited(id, Some(tenant.into()), sink(), body(), false, by("ann"));
     assert_eq!(edit("umbrella").await, Err(OperateError::NotFound));
     let done = edit("acme").await.unwrap();
     let new = done.event.unwrap();
@@ -167,7 +168,7 @@ async fn an_attempt_under_way_is_neither_held_nor_given_up() {
     let running = Running::start(dir.path(), [erp.plan()]);
     let id = running.accept(event("{}")).await;
     erp.next().await;
-    for operation in [Operation::Hold, Operation::Discard, Operation::Release, Operation::Replay] {
+    for operation in [Operation::Hold, Operation::Discard, Operation::Release, Operation::Replay { force: false }] {
         let refused = running.ledger.operate(of_acme(id, None), operation, by("ann")).await;
         assert_eq!(refused, Err(OperateError::NotPossible), "{operation:?}");
     }
@@ -195,7 +196,7 @@ async fn a_paused_sink_sends_nothing_until_it_is_resumed_and_both_are_written_do
     assert_eq!(running.ledger.sink_holds("erp").len(), 2, "a pause outlives the process");
     running.until_delivery(id, DeliveryState::Held).await;
     assert!(erp.drain().is_empty());
-    for operation in [Operation::Replay, Operation::Discard, Operation::Hold, Operation::Release] {
+    for operation in [Operation::Replay { force: false }, Operation::Discard, Operation::Hold, Operation::Release] {
         let refused = running.ledger.operate(erp_itself(), operation, by("ann")).await;
         assert_eq!(refused, Err(OperateError::NotPossible), "{operation:?}");
     }
@@ -217,15 +218,15 @@ async fn another_tenants_event_is_not_there() {
     let (_dir, _sinks, running, id) = refused_twice().await;
     let theirs =
         |sink: Option<&str>| Subject::Event { id, tenant: Some("umbrella".into()), sink: sink.map(str::to_owned) };
-    for operation in [Operation::Replay, Operation::Discard, Operation::Hold, Operation::Release] {
+    for operation in [Operation::Replay { force: false }, Operation::Discard, Operation::Hold, Operation::Release] {
         assert_eq!(running.ledger.operate(theirs(None), operation, by("eve")).await, Err(OperateError::NotFound));
     }
     assert_eq!(
-        running.ledger.operate(of_acme(id, Some("wms")), Operation::Replay, by("ann")).await,
+        running.ledger.operate(of_acme(id, Some("wms")), Operation::Replay { force: false }, by("ann")).await,
         Err(OperateError::NotFound)
     );
     assert_eq!(
-        running.ledger.operate(of_acme(Uuid::now_v7(), None), Operation::Replay, by("ann")).await,
+        running.ledger.operate(of_acme(Uuid::now_v7(), None), Operation::Replay { force: false }, by("ann")).await,
         Err(OperateError::NotFound)
     );
     assert!(running.ledger.event(Some("umbrella"), id).await.unwrap().is_none());

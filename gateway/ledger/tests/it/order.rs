@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sluis_ledger::{By, NewBody, Operation, Subject};
+use sluis_ledger::{By, NewBody, OperateError, Operation, Subject};
 use sluis_model::event::{DeliveryState, EventState, NewEvent};
 use sluis_model::plan::{self, Order};
 use sluis_model::retry::RetrySettings;
@@ -139,6 +139,44 @@ async fn a_dead_head_lets_the_next_one_go() {
 }
 
 #[tokio::test]
+async fn what_a_newer_one_of_its_key_has_overtaken_is_sent_anew_by_force_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::Status(422)]);
+    let plan = ordered(&erp, Order::DlqAndContinue);
+    let running = Running::start(dir.path(), [plan.clone()]);
+    let old = running.accept(keyed(&plan, "a")).await;
+    running.until(old, EventState::Failed).await;
+    let other = running.accept(keyed(&plan, "b")).await;
+    running.until(other, EventState::Completed).await;
+    assert!(!running.status(old).await.deliveries[0].overtaken, "of another key");
+    let newer = running.accept(keyed(&plan, "a")).await;
+    running.until(newer, EventState::Completed).await;
+    assert!(running.status(old).await.deliveries[0].overtaken);
+    // Whatever becomes of the newer one.
+    running.stop().await;
+    let running = Running::start(dir.path(), [plan.clone()]);
+    let replay = |force| running.ledger.operate(all_of(old), Operation::Replay { force }, ann());
+    assert_eq!(replay(false).await, Err(OperateError::Overtaken));
+    let edit = |force| {
+        let body = NewBody { content_type: None, body: "{\"mended\":true}".into() };
+        running.ledger.replay_edited(old, None, plan.of_event(), body, force, ann())
+    };
+    assert_eq!(edit(false).await, Err(OperateError::Overtaken));
+    erp.drain();
+    erp.say([Say::Status(422), Say::Status(422)]);
+    replay(true).await.unwrap();
+    assert_eq!(erp.next().await.id(), old);
+    running.until_that(old, |status| status.deliveries.len() == 2 && status.state == EventState::Failed).await;
+    assert_eq!(replay(false).await, Err(OperateError::Overtaken), "it is as old as before");
+    let edited = edit(true).await.unwrap().event.unwrap();
+    running.until(edited, EventState::Failed).await;
+    let again = running.ledger.operate(all_of(edited), Operation::Replay { force: false }, ann()).await;
+    assert_eq!(again, Err(OperateError::Overtaken), "and so is what took its place");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a234_a_poison_event_is_given_up_after_its_attempts_and_the_next_of_its_key_goes() {
     let dir = tempfile::tempdir().unwrap();
     let mut erp = ErpSink::start().await;
@@ -183,13 +221,16 @@ async fn a_dead_head_parks_its_key_until_somebody_settles_it() {
         assert_eq!(erp.drain().len(), 2);
         let first = match settled {
             "replay" => {
-                running.ledger.operate(all_of(ids[0]), Operation::Replay, ann()).await.unwrap();
+                running.ledger.operate(all_of(ids[0]), Operation::Replay { force: false }, ann()).await.unwrap();
                 vec![ids[0]]
             }
             "edited" => {
                 let body = NewBody { content_type: None, body: "{\"mended\":true}".into() };
                 let sink = plan.of_event();
-                vec![running.ledger.replay_edited(ids[0], None, sink, body, ann()).await.unwrap().event.unwrap()]
+                vec![{
+                    let edited = running.ledger.replay_edited(ids[0], None, sink, body, false, ann()).await;
+                    edited.unwrap().event.unwrap()
+                }]
             }
             _ => {
                 running.ledger.operate(all_of(ids[0]), Operation::Discard, ann()).await.unwrap();
@@ -331,7 +372,8 @@ async fn play(order: Order, ops: &[Op]) -> Result<(), TestCaseError> {
                 running.clock.advance(Duration::from_secs(*seconds));
             }
             Op::Replay { which } if !ids.is_empty() => {
-                let _ = running.ledger.operate(all_of(ids[which % ids.len()]), Operation::Replay, ann()).await;
+                let replay = Operation::Replay { force: false };
+                let _ = running.ledger.operate(all_of(ids[which % ids.len()]), replay, ann()).await;
             }
             Op::Replay { .. } => {}
             Op::Restart | Op::Kill => {
@@ -357,7 +399,7 @@ async fn play(order: Order, ops: &[Op]) -> Result<(), TestCaseError> {
         }
         if backlog.count(DeliveryState::Dead) > 0 {
             for id in &ids {
-                let _ = running.ledger.operate(all_of(*id), Operation::Replay, ann()).await;
+                let _ = running.ledger.operate(all_of(*id), Operation::Replay { force: true }, ann()).await;
             }
         }
         running.clock.advance(Duration::from_secs(30));

@@ -47,6 +47,7 @@ enum Op {
     /// Somebody sends the dead deliveries of an event anew.
     Replay {
         which: usize,
+        force: bool,
     },
     Advance {
         ms: u64,
@@ -74,7 +75,7 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(sink, lane, tenant, limit)| Op::Lease { sink, lane, tenant, limit }),
         10 => (any::<usize>(), inputs, 0u64..500, any::<bool>())
             .prop_map(|(which, input, wait, parks)| Op::Change { which, input, wait, parks }),
-        2 => any::<usize>().prop_map(|which| Op::Replay { which }),
+        2 => any::<(usize, bool)>().prop_map(|(which, force)| Op::Replay { which, force }),
         3 => (0u64..400).prop_map(|ms| Op::Advance { ms }),
         1 => (0usize..3).prop_map(|sink| Op::Hold { sink }),
         1 => (0usize..3).prop_map(|sink| Op::Release { sink }),
@@ -94,6 +95,8 @@ struct TwinDelivery {
     lane: Lane,
     /// Stands in the line of its event's key.
     in_line: bool,
+    /// Given up before a newer one of its key was delivered.
+    overtaken: bool,
 }
 
 /// What a sink keeps of order, by its position: nothing, the order, the last value.
@@ -147,7 +150,7 @@ impl Pair {
             Op::Again { which } => self.again(*which),
             Op::Lease { sink, lane, tenant, limit } => self.lease(SINKS[*sink], *lane, *tenant, *limit),
             Op::Change { which, input, wait, parks } => self.change(*which, *input, *wait, *parks),
-            Op::Replay { which } => self.replay(*which),
+            Op::Replay { which, force } => self.replay(*which, *force),
             Op::Advance { ms } => self.now += ms,
             Op::Hold { sink } => {
                 let held = self.store().hold(SINKS[*sink], self.now, "operator", "pause".to_owned());
@@ -227,7 +230,7 @@ impl Pair {
         }
         let steps = i64::from(state == DeliveryState::Blocked);
         let due = state.is_waiting().then_some(self.now);
-        let delivery = TwinDelivery { sink, state, due, attempts: 0, steps, lane, in_line };
+        let delivery = TwinDelivery { sink, state, due, attempts: 0, steps, lane, in_line, overtaken: false };
         let event = self.events.iter_mut().find(|event| event.seq == id.event).unwrap();
         event.deliveries.insert(id.n, delivery);
     }
@@ -261,10 +264,24 @@ impl Pair {
         twin.due = if state.is_waiting() { Some(due.unwrap_or(now)) } else { None };
         twin.in_line &= !state.is_final() || (state == DeliveryState::Dead && parks);
         let (sink, left) = (twin.sink, was_in_line && !twin.in_line);
+        if state == DeliveryState::Delivered {
+            self.overtake(id, sink);
+        }
         if left {
             self.advance(id, sink);
         }
         true
+    }
+
+    fn overtake(&mut self, id: DeliveryId, sink: &'static str) {
+        let NewEvent { tenant, key, .. } = self.event(id.event).event.clone();
+        if !keeps(sink).in_order || key.is_none() {
+            return;
+        }
+        let older = self.events.iter_mut().filter(|event| event.seq < id.event);
+        let of_key = older.filter(|event| event.event.tenant == tenant && event.event.key == key);
+        let deliveries = of_key.flat_map(|event| event.deliveries.values_mut());
+        deliveries.filter(|d| d.sink == sink && d.state == DeliveryState::Dead).for_each(|d| d.overtaken = true);
     }
 
     fn advance(&mut self, left: DeliveryId, sink: &'static str) {
@@ -275,22 +292,22 @@ impl Pair {
         }
     }
 
-    fn replay(&mut self, which: usize) {
+    fn replay(&mut self, which: usize, force: bool) {
         if self.events.is_empty() {
             return;
         }
         let event = &self.events[which % self.events.len()];
         let (seq, id, lane) = (event.seq, event.event.id, event.event.lane);
-        let dead: Vec<(i64, &'static str)> = event
+        let dead: Vec<(i64, &'static str, bool)> = event
             .deliveries
             .iter()
             .filter(|(_, d)| d.state == DeliveryState::Dead)
-            .map(|(n, d)| (*n, d.sink))
+            .map(|(n, d)| (*n, d.sink, d.overtaken))
             .collect();
         let subject = Subject::Event { id, tenant: None, sink: None };
         let edit = OperateEdit {
             subject,
-            operation: Operation::Replay,
+            operation: Operation::Replay { force },
             edited: None,
             by: "operator:test".to_owned(),
             reason: String::new(),
@@ -302,10 +319,16 @@ impl Pair {
             assert_eq!(answer, Err(none));
             return;
         }
+        if !force && dead.iter().any(|(.., overtaken)| *overtaken) {
+            assert_eq!(answer, Err(OperateError::Overtaken));
+            return;
+        }
         assert_eq!(answer.unwrap().deliveries, dead.len());
-        for (n, sink) in dead {
+        for (n, sink, overtaken) in dead {
             let next_n = self.event(seq).deliveries.keys().max().unwrap() + 1;
-            self.enter(DeliveryId { event: seq, n: next_n }, sink, lane, false);
+            let new = DeliveryId { event: seq, n: next_n };
+            self.enter(new, sink, lane, false);
+            self.twin(new).unwrap().overtaken = overtaken;
             assert!(self.step(DeliveryId { event: seq, n }, Input::Replay, None, false));
         }
     }
@@ -427,8 +450,9 @@ impl Pair {
     fn compare(&self) {
         let conn = Connection::open(self.dir.path().join("ledger.db")).unwrap();
         let mut found = BTreeMap::new();
-        let mut statement =
-            conn.prepare("SELECT event, n, sink, state, due, attempts, steps, lane, line FROM deliveries").unwrap();
+        let mut statement = conn
+            .prepare("SELECT event, n, sink, state, due, attempts, steps, lane, line, overtaken FROM deliveries")
+            .unwrap();
         let mut rows = statement.query(()).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let sink: String = row.get(2).unwrap();
@@ -440,6 +464,7 @@ impl Pair {
                 steps: row.get(6).unwrap(),
                 lane: statements::lane_at(row, 7).unwrap(),
                 in_line: row.get::<_, Option<i64>>(8).unwrap().is_some(),
+                overtaken: row.get(9).unwrap(),
             };
             found.insert((row.get::<_, i64>(0).unwrap(), row.get::<_, i64>(1).unwrap()), delivery);
         }
