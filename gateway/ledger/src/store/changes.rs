@@ -402,6 +402,7 @@ pub(super) struct NewDelivery<'a> {
 }
 
 /// Of a delivery that was given up, for whatever takes its place.
+#[derive(Clone, Copy)]
 pub(super) struct Old {
     pub place: i64,
     pub overtaken: bool,
