@@ -5,6 +5,8 @@ pub(crate) mod backup;
 mod browse;
 mod changes;
 mod claims;
+mod connection;
+mod digest;
 mod files;
 mod inbox;
 mod kv;
@@ -29,10 +31,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use dashmap::DashMap;
-use rusqlite::{Connection, OpenFlags};
 use sluis_model::event::NewEvent;
 use sluis_model::kv::{Edit, Edited, Entry, KvFault};
 use sluis_model::rollout::Rollout;
@@ -42,6 +42,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 pub(crate) use claims::{ClaimChange, ClaimEdit};
+pub(crate) use digest::{Digested, attributes_text, digest};
 pub(crate) use operate::OperateEdit;
 pub(crate) use questions::{FailureRow, Move};
 pub(crate) use reader::{Due, Look, Pages, Purgeable};
@@ -55,6 +56,8 @@ use crate::observer::Observer;
 use crate::operate::{Cursor, Filter, OperateEntry, Operated, Page};
 use crate::registry::{AuditEntry, PluginId, PluginVersion};
 use crate::status::EventStatus;
+use connection::{configure, connect, open_error};
+use digest::attributes;
 use files::Home;
 use inbox::Inbox;
 use kv::KvEdit;
@@ -410,133 +413,5 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// What the digest covers: everything that a sink gets and that must not change.
-pub(crate) struct Digested<'a> {
-    pub id: Uuid,
-    pub accepted_at: u64,
-    pub tenant: &'a str,
-    pub route: &'a str,
-    pub event_type: &'a str,
-    pub key: Option<&'a str>,
-    pub content_type: &'a str,
-    pub correlation_id: &'a str,
-    pub traceparent: Option<&'a str>,
-    pub causation_id: Option<Uuid>,
-    pub attributes: &'a [(String, String)],
-    pub body: &'a [u8],
-}
-
-impl<'a> Digested<'a> {
-    pub fn of(event: &'a NewEvent) -> Digested<'a> {
-        Digested {
-            id: event.id,
-            accepted_at: event.accepted_at,
-            tenant: &event.tenant,
-            route: &event.route,
-            event_type: &event.event_type,
-            key: event.key.as_deref(),
-            content_type: &event.content_type,
-            correlation_id: &event.correlation_id,
-            traceparent: event.traceparent.as_deref(),
-            causation_id: event.causation_id,
-            attributes: &event.attributes,
-            body: &event.body,
-        }
-    }
-}
-
-/// BLAKE3 over the parts, each text after its length; what is absent has a length that nothing else has.
-pub(crate) fn digest(parts: &Digested<'_>) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(parts.id.as_bytes());
-    hasher.update(&parts.accepted_at.to_le_bytes());
-    let texts = [
-        Some(parts.tenant),
-        Some(parts.route),
-        Some(parts.event_type),
-        parts.key,
-        Some(parts.content_type),
-        Some(parts.correlation_id),
-        parts.traceparent,
-    ];
-    let mut add = |text: Option<&str>| {
-        hasher.update(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
-        hasher.update(text.unwrap_or_default().as_bytes());
-    };
-    texts.into_iter().for_each(&mut add);
-    // Where they are not there, the digest is that of the formats that did not have them.
-    if let Some(id) = parts.causation_id {
-        add(Some("causation"));
-        add(Some(&id.to_string()));
-    }
-    for (name, value) in parts.attributes {
-        add(Some(name));
-        add(Some(value));
-    }
-    hasher.update(parts.body);
-    *hasher.finalize().as_bytes()
-}
-
-/// Attributes of an event as they are stored, in their order; none where it has none.
-pub(crate) fn attributes_text(attributes: &[(String, String)]) -> Option<String> {
-    if attributes.is_empty() { None } else { serde_json::to_string(attributes).ok() }
-}
-
-/// The opposite of [`attributes_text`].
-fn attributes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<(String, String)>> {
-    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(Vec::new()) };
-    let unreadable = |error: serde_json::Error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
-    };
-    serde_json::from_str(text).map_err(unreadable)
-}
-
-/// Nobody else writes, unless an operator does; shorter than an accept waits, so that it is refused for certain.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
-
-fn connect(path: &Path, tuning: &Tuning) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = Connection::open_with_flags(path, flags)?;
-    conn.busy_timeout(BUSY_WAIT)?;
-    // Both take effect only on an empty file, and would be a write on some that are not.
-    if conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
-        conn.pragma_update(None, "page_size", tuning.page_size)?;
-        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
-    Ok(conn)
-}
-
-fn configure(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
-    conn.pragma_update_and_check(None, "journal_mode", "wal", |row| match row.get_ref(0)?.as_str()? {
-        "wal" => Ok(()),
-        _ => Err(rusqlite::Error::InvalidQuery),
-    })?;
-    // The log is synchronised by us, before anyone hears of what is in it; by the database, before it is moved.
-    conn.pragma_update(None, "synchronous", "NORMAL")?;
-    // Checkpoints are the writer's own, as the built-in ones keep their errors to themselves.
-    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // A mapped file turns an I/O error into SIGBUS.
-    conn.pragma_update(None, "mmap_size", 0)?;
-    conn.pragma_update(None, "cache_size", -i64::from(settings.tuning.cache_kib))?;
-    conn.pragma_update(None, "foreign_keys", false)?;
-    conn.pragma_update(None, "trusted_schema", false)?;
-    conn.pragma_update(None, "cell_size_check", true)?;
-    conn.pragma_update(None, "temp_store", "MEMORY")?;
-    if let Some(pages) = settings.max_pages {
-        conn.pragma_update(None, "max_page_count", pages)?;
-    }
-    Ok(())
-}
-
-fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    let (path, reason) = (path.to_owned(), error.to_string());
-    match error.sqlite_error_code() {
-        Some(NotADatabase) => OpenError::NotALedger { path },
-        Some(DatabaseCorrupt) => OpenError::Damaged { path, reason },
-        _ => OpenError::Database { path, reason },
     }
 }

@@ -11,12 +11,13 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode};
 
 use super::changes::Changes;
+use super::connection::BUSY_WAIT;
 use super::files::Home;
 use super::inbox::{Allowance, Batch};
 use super::questions::Wishes;
 use super::stable::{Answers, Stable, Written};
 use super::tally::Tally;
-use super::{BUSY_WAIT, Settings, Shared};
+use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
 
 /// Longest wait for readers when the log is moved; everybody waits behind it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use rusqlite::Connection;
 use sluis_model::event::NewEvent;
 use sluis_model::idempotency::{ClaimState, Entry, Verdict, judge};
 use sluis_model::lane::Lane;

@@ -5,6 +5,8 @@ mod claims;
 mod damage;
 mod twin;
 
+use rusqlite::Connection;
+
 use super::*;
 use crate::clock::ManualClock;
 use crate::observer::NoObserver;

@@ -1,6 +1,7 @@
 //! The store against an in-memory twin: random accepts, leases, outcomes, holds, purges, crashes and re-opens.
 
 use proptest::prelude::*;
+use rusqlite::Connection;
 use sluis_model::event::{DeliveryState, EventSink, Input, NewEvent, next};
 use sluis_model::lane::Lane;
 use sluis_model::schedule::Pick;
