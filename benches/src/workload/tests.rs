@@ -106,7 +106,7 @@ fn orders_are_numbered_and_keyed_in_the_body_as_in_the_fields() {
         let body: serde_json::Value = serde_json::from_slice(planned.request.body()).unwrap();
         assert_eq!(body["number"], planned.order);
         let key = planned.request.headers()["ce-partitionkey"].to_str().unwrap();
-        assert_eq!(format!("key-{}", body["key"]), key);
+        assert_eq!(format!("r1-key-{}", body["key"]), key, "no two loads share a key");
         assert_eq!(body["key"].as_u64().unwrap() / 3, planned.tenant as u64, "no two tenants share a key");
         assert_eq!(planned.request.body().len(), 993);
     }

@@ -316,7 +316,8 @@ fn name(fields: &mut HeaderMap, shape: &Shape, run: &str, plan: &Plan) {
         ];
         fields.extend(PREFIXED);
         fields.insert(HeaderName::from_static("ce-id"), name.clone());
-        if let Ok(key) = HeaderValue::from_maybe_shared(Bytes::from(format!("key-{}", plan.key))) {
+        // Of this load alone: what has a key in common waits for each other.
+        if let Ok(key) = HeaderValue::from_maybe_shared(Bytes::from(format!("{run}-key-{}", plan.key))) {
             fields.insert(HeaderName::from_static("ce-partitionkey"), key);
         }
     }

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod enqueue;
 pub mod event_status;
 mod events;
+mod flood;
 pub mod forward;
 pub mod guard;
 pub mod head;

@@ -26,7 +26,7 @@ use crate::journey::{self, Request};
 use crate::record::Record;
 use crate::serving::Picked;
 use crate::state::{App, Context};
-use crate::{body, decide, relay, reply};
+use crate::{body, decide, flood, relay, reply};
 
 /// What pingora serves with: the process and the options of its HTTP machinery.
 pub struct Ingress {
@@ -145,6 +145,9 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
         };
         admit::admit(cx.app, cx.generation, head, record.began, &mut learnt).await
     };
+    if let (Err(refusal), Some(tenant)) = (&admitted, &learnt.tenant) {
+        flood::slow_down(refusal, &tenant.refusals, record.began).await;
+    }
     record.learnt(learnt);
     let admitted = admitted?;
 

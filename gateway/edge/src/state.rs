@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::event_status::TENANT_WAITING;
+use crate::flood::AT_ONCE;
 use crate::http_client::{HttpConnections, TenantHttp};
 use crate::jwks::Jwks;
 use crate::metrics::{Metrics, RouteMetrics, TenantMetrics, UpstreamMetrics};
@@ -110,6 +111,8 @@ pub struct TenantState {
     pub tenant: Arc<Tenant>,
     /// Requests per second.
     pub rate: Arc<Rate>,
+    /// Refusals that it is told at once.
+    pub refusals: Arc<Rate>,
     /// Requests in flight.
     pub in_flight: Arc<Permits>,
     /// Plugin calls at once.
@@ -235,6 +238,8 @@ impl TenantState {
         TenantState {
             tenant: tenant.clone(),
             rate,
+            refusals: before
+                .map_or_else(|| Arc::new(Rate::new(AT_ONCE, AT_ONCE)), |before| before.refusals.clone()),
             in_flight,
             plugin_calls,
             uploads,
