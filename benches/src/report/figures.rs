@@ -2,6 +2,7 @@
 
 use crate::record::Tally;
 use crate::result::{Ended, RunResult};
+use crate::slo::Observed;
 
 /// How a run stands, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,9 +72,9 @@ pub fn offered(run: &RunResult) -> f64 {
     run.recording.all.intended as f64 / scheduled_seconds(run)
 }
 
-/// Of the requests due in a second, those answered, however.
+/// Answers a second, however they were, over the time that they took.
 pub fn answered(run: &RunResult) -> f64 {
-    answers(&run.recording.all) as f64 / scheduled_seconds(run)
+    answers(&run.recording.all) as f64 / Observed::of(run).seconds.max(scheduled_seconds(run))
 }
 
 /// Answers of any kind.

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::result::RunResult;
 
+pub use figures::offered;
 pub use states::{BREAKER, breaker, label_of};
 
 /// A page of one run, or of several over each other: the first is what the others are compared with.

@@ -52,6 +52,9 @@ enum Bound {
     Index(f64),
 }
 
+/// Beyond the schedule's end, seconds: no time in which requests were due.
+const LAST_ANSWERS: f64 = 1.0;
+
 /// What is judged: a whole run or a part of one.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
@@ -66,14 +69,15 @@ pub struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// The whole of a run. Its time is the schedule's: waiting for the last answer is no time in which requests were due.
+    /// The whole of a run. Its time is the schedule's, and that which it took longer for the answers of a queue that had
+    /// grown by then; a second is the last answers' own.
     pub fn of(result: &'a RunResult) -> Self {
         let recording = &result.recording;
         let planned = if result.plan.seconds > 0.0 { result.plan.seconds } else { f64::INFINITY };
         Observed {
             all: &recording.all,
             tenants: &recording.tenants,
-            seconds: recording.seconds_measured.min(planned),
+            seconds: recording.seconds_measured.min(planned).max(recording.seconds_measured - LAST_ANSWERS),
             delivery: result.delivery.as_ref(),
         }
     }

@@ -62,6 +62,15 @@ fn lines_hold_or_not_and_say_what_was_seen() {
 }
 
 #[test]
+fn answers_of_a_queue_that_had_grown_by_the_schedule_s_end_are_no_rate_of_the_schedule() {
+    let mut run = crate::result::tests::sample(10, &hundred());
+    for (measured, seconds) in [(9.0, 9.0), (10.0, 10.0), (10.9, 10.0), (11.5, 10.5), (21.0, 20.0)] {
+        run.recording.seconds_measured = measured;
+        assert_eq!(Observed::of(&run).seconds, seconds, "{measured}");
+    }
+}
+
+#[test]
 fn what_was_not_seen_does_not_hold() {
     let (all, tenants) = (Tally::new(Digits::Three), BTreeMap::new());
     let observed = Observed { all: &all, tenants: &tenants, seconds: 0.0, delivery: None };

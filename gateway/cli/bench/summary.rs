@@ -1,6 +1,7 @@
 //! A result for the terminal.
 
 use sluis_bench::record::{Failure as Cause, Histogram, Tally};
+use sluis_bench::report::offered;
 use sluis_bench::result::{Ended, RunResult};
 use sluis_bench::slo::{Observed, fairness, percent, time};
 
@@ -26,7 +27,6 @@ pub fn show(result: &RunResult) -> std::io::Result<()> {
 fn head(result: &RunResult) -> String {
     let observed = Observed::of(result);
     let all = observed.all;
-    let per_second = |count: u64| if observed.seconds > 0.0 { count as f64 / observed.seconds } else { 0.0 };
     let mut text = format!(
         "{}: {} to {} over {}\n",
         plain(&result.name),
@@ -46,8 +46,8 @@ fn head(result: &RunResult) -> String {
     ));
     text.push_str(&format!(
         "offered {:.1}/s  achieved {:.1}/s  error {}  shed {}",
-        per_second(all.intended),
-        per_second(all.ok),
+        offered(result),
+        if observed.seconds > 0.0 { all.ok as f64 / observed.seconds } else { 0.0 },
         percent(all.error_share()),
         percent(all.shed_share())
     ));

@@ -238,8 +238,7 @@ impl TenantState {
         TenantState {
             tenant: tenant.clone(),
             rate,
-            refusals: before
-                .map_or_else(|| Arc::new(Rate::new(AT_ONCE, AT_ONCE)), |before| before.refusals.clone()),
+            refusals: before.map_or_else(|| Arc::new(Rate::new(AT_ONCE, AT_ONCE)), |before| before.refusals.clone()),
             in_flight,
             plugin_calls,
             uploads,
