@@ -1,9 +1,10 @@
 //! `sluis demo` and its parts, as processes of their own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use crate::support::client::call;
 use crate::support::gateway::components;
@@ -71,14 +72,64 @@ fn the_tour_ends_with_0_and_every_order_where_it_must_be() {
     assert!(text.contains("All 38 as they must be; the ERP holds 22 documents more"), "{text}");
 }
 
+/// A demo that stays up after its tour; killed when dropped. Its addresses are by the word that says what is there.
+struct Demo {
+    child: Child,
+    addresses: BTreeMap<String, String>,
+    /// Open, so that it can go on writing.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Demo {
+    fn start(state: &Path) -> Self {
+        let free = "127.0.0.1:0";
+        let mut command = sluis(&["demo", "--plugins"]);
+        command.arg(components()).arg("--state").arg(state);
+        for flag in ["--http", "--https", "--admin", "--erp", "--issuer"] {
+            command.args([flag, free]);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut addresses = BTreeMap::new();
+        let mut line = String::new();
+        while !line.contains("bench run --demo") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "it ended: {addresses:?}");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let (["▸", name, ..], Some(url)) = (&*words, words.iter().find(|word| word.starts_with("http://"))) {
+                addresses.insert((*name).to_owned(), (*url).to_owned());
+            }
+        }
+        Demo { child, addresses, _output: output }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
-fn a_named_state_is_kept_and_serves_again() {
+fn a_named_state_is_kept_and_serves_again_also_a_load() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    for round in 0..2 {
-        let output = once(&components(), &["--state", state.to_str().unwrap()]);
-        assert!(output.status.success(), "round {round}: {}\n{}", stdout(&output), stderr(&output));
-    }
+    let output = once(&components(), &["--state", state.to_str().unwrap()]);
+    assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
+    let demo = Demo::start(&state);
+    let issuer = demo.addresses["token"].trim_start_matches("http://").split('/').next().unwrap();
+    let (target, metrics) = (&demo.addresses["gateway"], &demo.addresses["operators"]);
+    let load = ["bench", "run", &format!("--demo={issuer}"), "--target", target, "--metrics", metrics];
+    let more = ["--rate", "20", "--duration", "2s", "--threads", "1", "--slo", "error=0", "--out"];
+    let result = dir.path().join("run.json");
+    let ran = sluis(&load).args(more).arg(&result).output().unwrap();
+    assert!(stdout(&ran).contains("ok 40"), "{}{}", stdout(&ran), stderr(&ran));
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(result).unwrap()).unwrap();
+    assert_eq!(result["environment"]["gateway"], env!("CARGO_PKG_VERSION"));
+    let tenants: Vec<&String> = result["recording"]["tenants"].as_object().unwrap().keys().collect();
+    assert_eq!(tenants, ["acme", "globex"]);
+    drop(demo);
     assert!(state.join("gateway.yaml").is_file() && state.join("gateway.log").is_file());
     let log = std::fs::read_to_string(state.join("gateway.log")).unwrap();
     assert!(!log.contains("eyJ"), "a token is in the log");

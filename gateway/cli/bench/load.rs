@@ -9,7 +9,7 @@ use sluis_bench::load::{Protocol, Schedule};
 use sluis_bench::session::{Job, Surroundings, Tokens};
 use sluis_bench::workload::{Tenants, Workload};
 
-use super::{BenchError, duration};
+use super::{BenchError, demo, duration};
 use crate::failure::Failure;
 
 /// Largest workload file.
@@ -19,8 +19,12 @@ const MAX_WORKLOAD: u64 = 4 << 20;
 #[derive(Debug, clap::Args)]
 pub struct Load {
     /// Where: scheme, host and port
-    #[arg(long, value_name = "URL")]
-    target: String,
+    #[arg(long, value_name = "URL", required_unless_present = "demo")]
+    target: Option<String>,
+    /// Send its shops' orders to `sluis demo`, which runs, with tokens of its issuer
+    #[arg(long, value_name = "ISSUER", num_args = 0..=1, require_equals = true, default_missing_value = demo::ISSUER)]
+    #[arg(conflicts_with_all = ["mix", "workload", "path", "method", "anonymous", "token", "issuer_listen", "erp_listen"])]
+    demo: Option<SocketAddr>,
     /// Who sends, with weights
     #[arg(long, value_name = "acme=70,globex=30")]
     mix: Option<String>,
@@ -89,14 +93,14 @@ impl Load {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Job {
             name: name.to_owned(),
-            url: self.target.clone(),
+            url: self.target.clone().unwrap_or_else(|| demo::TARGET.to_owned()),
             protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
             keep_alive: !self.no_keep_alive,
             ca: self.ca.clone(),
             insecure: self.insecure,
             schedule,
             workload: self.workload()?,
-            tokens: self.token.clone().map_or(Tokens::Minted, Tokens::Fixed),
+            tokens: self.tokens()?,
             threads: self.threads.unwrap_or(cores),
             connections: self.connections,
             streams: self.streams,
@@ -108,12 +112,21 @@ impl Load {
     /// What is around the run.
     pub fn surroundings(&self) -> Result<Surroundings, Failure> {
         let page = |url: &String| Page::parse(url).map_err(|why| BenchError::Usage(format!("--metrics {url}: {why}")));
-        let metrics = self.metrics.as_ref().map(page).transpose()?;
+        let of_demo = self.demo.filter(|_| self.target.is_none()).map(|_| demo::METRICS.to_owned());
+        let metrics = self.metrics.clone().or(of_demo).as_ref().map(page).transpose()?;
         Ok(Surroundings { issuer: self.issuer_listen, erp: self.erp_listen, metrics, drain: self.drain })
+    }
+
+    fn tokens(&self) -> Result<Tokens, Failure> {
+        match self.demo {
+            Some(issuer) => demo::tokens(issuer),
+            None => Ok(self.token.clone().map_or(Tokens::Minted, Tokens::Fixed)),
+        }
     }
 
     fn workload(&self) -> Result<Workload, Failure> {
         let mut workload = match &self.workload {
+            None if self.demo.is_some() => demo::workload(),
             None => Workload::default(),
             Some(path) => {
                 let wrong = |what: String| BenchError::Usage(format!("{}: {what}", path.display()));

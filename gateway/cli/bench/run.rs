@@ -14,6 +14,9 @@ use super::load::Load;
 use super::{BenchError, duration, lines, rate, stop, summary};
 use crate::failure::Failure;
 
+/// What is sent to the demo, unless another rate is asked for.
+const DEMO_RATE: f64 = 100.0;
+
 /// Send a load and judge what comes back: requests have their moments, whether or not the ones before were answered
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A pass line is MEASURE OPERATOR NUMBER: p99<25ms  p99.9(service)<40ms  max<2s  error<0.1%  \
@@ -21,8 +24,9 @@ use crate::failure::Failure;
 pub struct Args {
     #[command(flatten)]
     load: Load,
-    /// Requests a second
-    #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "schedule", required_unless_present = "schedule")]
+    /// Requests a second; 100 with --demo, if absent
+    #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "schedule")]
+    #[arg(required_unless_present_any = ["schedule", "demo"])]
     rate: Option<f64>,
     /// For how long
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "schedule", default_value = "30s")]
@@ -63,7 +67,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let schedule = match &args.schedule {
         Some(text) => text.parse::<Schedule>(),
-        None => Schedule::constant(args.rate.unwrap_or(1.0), args.duration),
+        None => Schedule::constant(args.rate.unwrap_or(DEMO_RATE), args.duration),
     };
     let schedule = schedule.map_err(|error| BenchError::Usage(error.to_string()))?;
     let job = args.load.job(&args.name, schedule)?;

@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
+pub use tour::token;
+
 /// Run everything in one process, send a tour of orders through it, and stay up to be tried.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -16,6 +16,7 @@ use super::issuer::Issuer;
 use super::state::{self, Settings, State};
 use super::tour::Addresses;
 use super::{DemoError, Stage, bind, erp, issuer, runtime, serve, stopped, tour};
+use crate::bench::demo as bench;
 use crate::client::{Call, Client};
 
 /// What a small ERP on the next machine takes to answer.
@@ -196,6 +197,11 @@ fn invitation(addresses: &Addresses, state: &State) -> String {
         Some("127.0.0.1:7002") | None => String::new(),
         Some(address) => format!(" --issuer {address}"),
     };
+    let usual = [http, admin] == [bench::TARGET, bench::METRICS] && flag.is_empty();
+    let load = match issuer.strip_prefix("http://") {
+        Some(address) if !usual => format!("={address} --target {http} --metrics {admin}"),
+        _ => String::new(),
+    };
     let port = https.rsplit(':').next().unwrap_or_default();
     let orders = state.path("orders");
     let orders = orders.display();
@@ -229,6 +235,9 @@ Try it from another terminal (Ctrl-C here stops everything):
 
   # break the ERP for 20 s: both journeys answer 202 and keep the order, delivered once it is back
   curl {erp}/_fault -d '{{\"mode\":\"down\",\"for_ms\":20000}}'
+
+  # half a minute of its shops' orders, a hundred a second, and what a customer would have waited
+  {program} bench run --demo{load}
 "
     )
 }
