@@ -2,54 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use sluis_model::hook::{CallFault, Decision, RequestView};
+use sluis_model::hook::{CallFault, Decision, OwnedRequest, RequestView, borrowed};
 use sluis_model::plan::CallLimits;
 
 use crate::decide::{Asked, faulted, write_logs};
 use crate::serving::Served;
 use crate::state::Context;
 
-/// A request that outlives its connection's task.
-struct Kept {
-    method: String,
-    path: String,
-    query: String,
-    route: Arc<str>,
-    parameters: Vec<(String, String)>,
-    headers: Vec<(String, String)>,
-    tenant: Arc<str>,
-    subject: String,
-    claims: String,
-    correlation_id: String,
-    body: Bytes,
-}
-
-impl Kept {
-    fn of(view: RequestView<'_>, asked: Asked<'_>) -> Self {
-        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Kept {
-            method: view.method.to_owned(),
-            path: view.path.to_owned(),
-            query: view.query.to_owned(),
-            route: asked.route.route.name.clone(),
-            parameters: owned(view.parameters),
-            headers: owned(view.headers),
-            tenant: asked.tenant.tenant.id.clone(),
-            subject: view.subject.to_owned(),
-            claims: view.claims.to_owned(),
-            correlation_id: view.correlation_id.to_owned(),
-            body: Bytes::copy_from_slice(view.body),
-        }
-    }
-}
-
 /// Asks `shadow` for the same request in a task of its own, and counts and logs where it decides otherwise than the
 /// version whose decision is `acted_on`. It has neither `kv` nor `http-client`: what it would do there would be done.
 /// Where the tenant has no plugin call left it is not asked.
 pub fn compare(cx: Context<'_>, asked: Asked<'_>, shadow: &Arc<Served>, view: RequestView<'_>, acted_on: Decision) {
     let Some(permit) = asked.tenant.plugin_calls.try_acquire() else { return };
-    let kept = Kept::of(view, asked);
+    let kept = OwnedRequest::from(view);
     let limits = cx.generation.plan.plugins.call;
     let output_bytes = asked.route.route.body_limit;
     let (app, tenant, shadow) = (cx.app.clone(), asked.tenant.clone(), shadow.clone());
@@ -82,29 +47,13 @@ pub fn compare(cx: Context<'_>, asked: Asked<'_>, shadow: &Arc<Served>, view: Re
 
 async fn ask(
     shadow: &Served,
-    kept: &Kept,
+    kept: &OwnedRequest,
     scope: &Arc<sluis_sandbox::Scope>,
     limits: &CallLimits,
     output_bytes: usize,
 ) -> sluis_sandbox::Outcome<Decision> {
     let parameters = borrowed(&kept.parameters);
     let headers = borrowed(&kept.headers);
-    let view = RequestView {
-        method: &kept.method,
-        path: &kept.path,
-        query: &kept.query,
-        route: &kept.route,
-        parameters: &parameters,
-        headers: &headers,
-        tenant: &kept.tenant,
-        subject: &kept.subject,
-        claims: &kept.claims,
-        correlation_id: &kept.correlation_id,
-        body: &kept.body,
-    };
+    let view = kept.view(&parameters, &headers);
     shadow.plugin.on_request(view, scope, limits, output_bytes).await
-}
-
-fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
-    pairs.iter().map(|(name, value)| (&**name, &**value)).collect()
 }

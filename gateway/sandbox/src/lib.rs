@@ -8,6 +8,7 @@
 //! This crate knows no HTTP server and no queue. It returns facts ([`Outcome`]); the caller counts and logs them.
 
 mod artefact;
+mod aside;
 mod call;
 mod capability;
 #[cfg(feature = "compiler")]

@@ -15,6 +15,7 @@ use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
 
 use crate::artefact::{ArtefactStore, Kept};
+use crate::aside::Aside;
 use crate::call;
 use crate::capability;
 use crate::compile::compile;
@@ -107,9 +108,11 @@ impl Sandbox {
         let engine = engine::serving(settings.instances, settings.memory)?;
         let linker = capability::linker(&engine).map_err(|error| SandboxError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine).map_err(|error| SandboxError::Engine(error.to_string()))?;
+        let lane = Lane::new(settings.long_calls);
+        let aside = Aside::start(settings.long_calls).map_err(|error| SandboxError::Engine(error.to_string()))?;
         let artefacts = ArtefactStore::open(&settings.artefact_dir)?;
         Ok(Arc::new(Sandbox {
-            core: Arc::new(Core { ticker, engine, lane: Lane::new(settings.long_calls), memory: settings.memory }),
+            core: Arc::new(Core { ticker, engine, lane, aside, memory: settings.memory }),
             linker,
             settings,
             artefacts,

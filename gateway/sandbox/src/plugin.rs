@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluis_model::hook::event::{EventView, Preparation, SinkAnswer, Verdict};
-use sluis_model::hook::{CallFault, Decision, RequestView, ResponseChange, ResponseView, Usage};
+use sluis_model::hook::{
+    CallFault, Decision, OwnedRequest, OwnedResponse, RequestView, ResponseChange, ResponseView, Usage, borrowed,
+};
 use sluis_model::plan::CallLimits;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
+use crate::aside::Aside;
 use crate::call::{Call, call};
 use crate::contract;
 use crate::lane::Lane;
@@ -22,6 +25,7 @@ pub(crate) struct Core {
     pub(crate) ticker: Ticker,
     pub(crate) engine: Engine,
     pub(crate) lane: Arc<Lane>,
+    pub(crate) aside: Aside,
     /// Bytes of one slot's memory.
     pub(crate) memory: usize,
 }
@@ -152,6 +156,24 @@ impl Plugin {
         limits: &CallLimits,
         output_bytes: usize,
     ) -> Outcome<Decision> {
+        if !scope.manner.is_heavy() {
+            return self.decide(view, scope, limits, output_bytes).await;
+        }
+        let (owned, limits) = (OwnedRequest::from(view), *limits);
+        let call = async move |plugin: Plugin, scope: Arc<Scope>| {
+            let (parameters, headers) = (borrowed(&owned.parameters), borrowed(&owned.headers));
+            plugin.decide(owned.view(&parameters, &headers), &scope, &limits, output_bytes).await
+        };
+        self.aside(call(self.clone(), scope.clone())).await
+    }
+
+    async fn decide(
+        &self,
+        view: RequestView<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+        output_bytes: usize,
+    ) -> Outcome<Decision> {
         let (hook, view) = match (&self.loaded.on_request, &self.loaded.on_request_head) {
             (Some(hook), _) => (hook, view),
             (None, Some(hook)) => (hook, RequestView { body: &[], ..view }),
@@ -170,10 +192,35 @@ impl Plugin {
         limits: &CallLimits,
         output_bytes: usize,
     ) -> Outcome<ResponseChange> {
+        if !scope.manner.is_heavy() {
+            return self.change(view, scope, limits, output_bytes).await;
+        }
+        let (owned, limits) = (OwnedResponse::from(view), *limits);
+        let call = async move |plugin: Plugin, scope: Arc<Scope>| {
+            let headers = borrowed(&owned.headers);
+            plugin.change(owned.view(&headers), &scope, &limits, output_bytes).await
+        };
+        self.aside(call(self.clone(), scope.clone())).await
+    }
+
+    async fn change(
+        &self,
+        view: ResponseView<'_>,
+        scope: &Arc<Scope>,
+        limits: &CallLimits,
+        output_bytes: usize,
+    ) -> Outcome<ResponseChange> {
         let Some(hook) = &self.loaded.on_response else { return Outcome::without_hook() };
         let response = contract::Response::from(view);
         let call_settings = Call { loaded: &self.loaded, hook, scope, limits, output_bytes };
         call::<_, contract::ResponseChange>(call_settings, (response,)).await.map(ResponseChange::from)
+    }
+
+    /// A call of a heavy tenant, on the threads that are for those.
+    async fn aside<T: Send + 'static>(&self, call: impl Future<Output = Outcome<T>> + Send + 'static) -> Outcome<T> {
+        let outcome = self.loaded.core.aside.run(call).await;
+        // Not by anything that the guest did.
+        outcome.unwrap_or_else(|| Outcome::without_call(CallFault::Capacity))
     }
 }
 

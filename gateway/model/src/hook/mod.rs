@@ -5,6 +5,7 @@
 mod check;
 pub mod event;
 mod field;
+mod owned;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub(crate) use field::check_outgoing;
 
 pub use check::{CheckedDecision, CheckedEnqueue, CheckedForward, CheckedResponse, check_decision, check_response};
+pub use owned::{OwnedRequest, OwnedResponse, borrowed};
 
 /// A request as `on-request` sees it.
 #[derive(Debug, Clone, Copy)]
