@@ -159,12 +159,12 @@ impl Plugin {
         if !scope.manner.is_heavy() {
             return self.decide(view, scope, limits, output_bytes).await;
         }
-        let (owned, limits) = (OwnedRequest::from(view), *limits);
-        let call = async move |plugin: Plugin, scope: Arc<Scope>| {
+        let (plugin, owned, scope, limits) = (self.clone(), OwnedRequest::from(view), scope.clone(), *limits);
+        let call = async move {
             let (parameters, headers) = (borrowed(&owned.parameters), borrowed(&owned.headers));
             plugin.decide(owned.view(&parameters, &headers), &scope, &limits, output_bytes).await
         };
-        self.aside(call(self.clone(), scope.clone())).await
+        self.aside(call).await
     }
 
     async fn decide(
@@ -195,12 +195,12 @@ impl Plugin {
         if !scope.manner.is_heavy() {
             return self.change(view, scope, limits, output_bytes).await;
         }
-        let (owned, limits) = (OwnedResponse::from(view), *limits);
-        let call = async move |plugin: Plugin, scope: Arc<Scope>| {
+        let (plugin, owned, scope, limits) = (self.clone(), OwnedResponse::from(view), scope.clone(), *limits);
+        let call = async move {
             let headers = borrowed(&owned.headers);
             plugin.change(owned.view(&headers), &scope, &limits, output_bytes).await
         };
-        self.aside(call(self.clone(), scope.clone())).await
+        self.aside(call).await
     }
 
     async fn change(
