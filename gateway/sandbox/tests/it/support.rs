@@ -90,7 +90,7 @@ pub fn component_with(world: &str, text: &str, further: &[(&str, &str)]) -> Vec<
     let mut embed = |resolve: &wit_parser::Resolve, package, world| {
         let world = resolve.select_world(&[package], Some(world)).unwrap();
         let encoding = wit_component::StringEncoding::UTF8;
-        wit_component::embed_component_metadata(&mut module, resolve, world, encoding).unwrap();
+        wit_component::embed_component_metadata(&mut module, resolve, world, encoding, false).unwrap();
     };
     embed(&resolve, package, world);
     for (world, wit) in further {
