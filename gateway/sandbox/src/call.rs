@@ -93,20 +93,18 @@ async fn bounded<R>(
         }
     };
     cpu.start();
-    let starved = result.is_err() && store.data().waits_for_turn();
     let result = match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault::classify(&error, store.data())),
         // Time that passed in line was not the guest's own.
-        Err(_elapsed) if starved => Err(CallFault::Capacity),
+        Err(_elapsed) if store.data().waits_for_turn() => Err(CallFault::Capacity),
         Err(_elapsed) => Err(CallFault::Budget(Budget::Wall)),
     };
     let state = store.into_data();
     cpu.stop();
-    // One that ended in line would have gone on: that it used little says nothing for the next one.
-    if !starved {
-        scope.manner.note(cpu.used());
-    }
+    // One that was ended would have gone on: that it used little says nothing for the next one.
+    let was_ended = matches!(result, Err(CallFault::Budget(_) | CallFault::Capacity));
+    scope.manner.note(cpu.used(), was_ended);
     let usage = Usage {
         cpu: cpu.used(),
         memory: state.meter.memory(),

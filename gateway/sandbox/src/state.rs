@@ -87,9 +87,9 @@ impl Manner {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A call has used so much, or ended with it.
-    pub(crate) fn note(&self, used: Duration) {
-        let heavy = used >= HEAVY;
+    /// A call has used so much, or ended with it: by itself, or because it was not to go on.
+    pub(crate) fn note(&self, used: Duration, was_ended: bool) {
+        let heavy = used >= HEAVY || was_ended && self.is_heavy();
         if self.is_heavy() != heavy {
             self.0.store(heavy, Ordering::Relaxed);
         }
@@ -216,7 +216,7 @@ pub(crate) fn store(
         let state = cx.data_mut();
         let used = state.cpu.tick();
         if used >= HEAVY {
-            state.scope.manner.note(used);
+            state.scope.manner.note(used, false);
         }
         if used >= state.limits.cpu {
             return Ok(UpdateDeadline::Interrupt);
@@ -229,4 +229,23 @@ pub(crate) fn store(
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(seat.clone().next_turn())))
     });
     store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_heavy_until_a_call_of_its_ends_by_itself_and_is_short() {
+        let manner = Manner::default();
+        let short = HEAVY / 2;
+        manner.note(short, true);
+        assert!(!manner.is_heavy(), "it was not, and nobody knows better");
+        manner.note(HEAVY, false);
+        assert!(manner.is_heavy());
+        manner.note(short, true);
+        assert!(manner.is_heavy(), "it would have gone on");
+        manner.note(short, false);
+        assert!(!manner.is_heavy());
+    }
 }
