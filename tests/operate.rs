@@ -168,7 +168,7 @@ fn what_is_asked_for_wrongly_is_refused_by_name() {
     assert_eq!(house.operator("GET", "/v1/dlq?state=held", &Value::Null).problem(), "invalid-filter");
     let id = house.dead("acme", "/orders", "{}", "c-1");
     for (path, body) in [
-        (format!("/v1/events/{id}/replay"), json!({ "force": true })),
+        (format!("/v1/events/{id}/replay"), json!({ "forced": true })),
         (format!("/v1/events/{id}/replay"), json!({ "content_type": "text/plain" })),
         (format!("/v1/events/{id}/replay"), json!({ "body": { "base64": "%" } })),
         (format!("/v1/events/{id}/replay"), json!({ "body": 1, "content_type": "a\nb" })),

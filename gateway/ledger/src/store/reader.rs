@@ -309,10 +309,17 @@ impl<'c> Reader<'c> {
             }
         }
         let mut rows = self.transitions.query((seq,))?;
+        let mut last = (i64::MIN, 0);
         while let Some(row) = rows.next()? {
+            let (n, mut at): (i64, u64) = (row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
+            // Of two that came at once, the one that was asked for first may have been done last.
+            if n == last.0 {
+                at = at.max(last.1);
+            }
+            last = (n, at);
             history.push(HistoryEntry {
-                at: row.get::<_, i64>(1)?.cast_unsigned(),
-                sink: names.get(&row.get(0)?).cloned(),
+                at,
+                sink: names.get(&n).cloned(),
                 state: state_at(row, 2)?.label(),
                 actor: row.get(3)?,
                 reason: row.get(4)?,
