@@ -1,7 +1,7 @@
 //! `sluis run`: serves until it is told to stop.
 
 use sluis_edge::load::load;
-use sluis_edge::server::{Options, start};
+use sluis_edge::server::{self, Options};
 use sluis_sandbox::WorkerCommand;
 
 use crate::check::ConfigFile;
@@ -26,7 +26,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         tracing::warn!(%warning, "configuration");
     }
     let options = Options { config: args.config.path, worker: worker(), upgrade: args.upgrade };
-    start(loaded, options)?.run_until_signalled()?;
+    server::run(loaded, options)?;
     Ok(())
 }
 

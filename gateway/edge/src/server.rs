@@ -114,12 +114,25 @@ pub struct Running {
     sockets: ListenFds,
     upgrade_socket: PathBuf,
     drain: Duration,
+    /// Those of the process, where it is this gateway's.
+    signals: Option<Signals>,
     ingress: tokio::runtime::Runtime,
     control: tokio::runtime::Runtime,
 }
 
-/// Starts a gateway; returns once it listens.
+/// Starts a gateway, and serves until SIGTERM or SIGINT (drains), or SIGQUIT (hands the sockets to a successor, then
+/// drains). SIGHUP reloads. A third signal ends the drain at once. Until it serves, signals do what they always do.
+pub fn run(loaded: Loaded, options: Options) -> Result<(), StartError> {
+    start_with(loaded, options, true)?.run_until_signalled();
+    Ok(())
+}
+
+/// Starts a gateway; returns once it listens. Signals are the caller's.
 pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
+    start_with(loaded, options, false)
+}
+
+fn start_with(loaded: Loaded, options: Options, signals: bool) -> Result<Running, StartError> {
     let plan = loaded.plan.clone();
     make_state_dir(&plan)?;
     // Sockets first: an address in use is told before anything else is done, and callers wait in the backlog.
@@ -178,6 +191,9 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
             }
         }
     }
+    // Before anyone can see that it serves, and rely on it.
+    let signals = signals.then(|| control.block_on(async { Signals::new() })).transpose();
+    let signals = signals.map_err(StartError::Threads)?;
     let table = sockets.table.clone();
     ingress.spawn(async move { service.start_service(Some(table), accepting, 1).await });
     let rollouts = Rollouts::new(app.clone(), components.clone());
@@ -203,42 +219,39 @@ pub fn start(loaded: Loaded, options: Options) -> Result<Running, StartError> {
         sockets: sockets.table,
         upgrade_socket: plan.server.upgrade_socket.clone(),
         drain: plan.server.drain,
+        signals,
         ingress,
         control,
     })
 }
 
 impl Running {
-    /// Serves until SIGTERM or SIGINT (drains), or SIGQUIT (hands the sockets to a successor, then drains). SIGHUP
-    /// reloads. A third signal ends the drain at once.
-    pub fn run_until_signalled(self) -> Result<(), StartError> {
-        let handed_over = self.control.block_on(self.signalled()).map_err(StartError::Threads)?;
-        if handed_over {
-            self.hand_over();
-        }
-        let control = self.control.handle().clone();
-        control.spawn(async {
-            if let Ok(mut signals) = Signals::new() {
+    fn run_until_signalled(mut self) {
+        let signals = self.signals.take();
+        if let Some(mut signals) = signals {
+            if self.control.block_on(self.signalled(&mut signals)) {
+                self.hand_over();
+            }
+            self.control.spawn(async move {
                 signals.next().await;
                 signals.next().await;
                 tracing::error!("forced to stop by a third signal");
                 #[allow(clippy::disallowed_methods, reason = "asked for: the ledger survives it, as it does a crash")]
                 std::process::exit(1);
-            }
-        });
+            });
+        }
         self.shutdown();
-        Ok(())
     }
 
-    async fn signalled(&self) -> std::io::Result<bool> {
-        let mut signals = Signals::new()?;
+    /// Reloads until it is to end. Whether a successor takes over.
+    async fn signalled(&self, signals: &mut Signals) -> bool {
         loop {
             match signals.next().await {
                 Signal::Reload => {
                     self.reloader.reload("SIGHUP").await;
                 }
-                Signal::Stop => return Ok(false),
-                Signal::HandOver => return Ok(true),
+                Signal::Stop => return false,
+                Signal::HandOver => return true,
             }
         }
     }
