@@ -10,13 +10,6 @@ use crate::client::Client;
 use crate::demo;
 use crate::failure::Failure;
 
-/// Where the demo's gateway serves, unless it was told otherwise.
-pub const TARGET: &str = "http://127.0.0.1:8080";
-/// Where its operators come in.
-pub const METRICS: &str = "http://127.0.0.1:9901";
-/// Where its issuer listens.
-pub const ISSUER: &str = "127.0.0.1:7002";
-
 /// A shop, its weight, an order of its, and what in that is its number: each order of the load has another one.
 const SHOPS: [(&str, f64, &str, &str); 2] = [
     ("acme", 70.0, include_str!("../demo/orders/shopify-1001.json"), "5678123456001"),

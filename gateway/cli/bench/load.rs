@@ -10,6 +10,7 @@ use sluis_bench::session::{Job, Surroundings, Tokens};
 use sluis_bench::workload::{Tenants, Workload};
 
 use super::{BenchError, demo, duration};
+use crate::demo::{ADMIN, HTTP, ISSUER};
 use crate::failure::Failure;
 
 /// Largest workload file.
@@ -22,7 +23,7 @@ pub struct Load {
     #[arg(long, value_name = "URL", required_unless_present = "demo")]
     target: Option<String>,
     /// Send its shops' orders to `sluis demo`, which runs, with tokens of its issuer
-    #[arg(long, value_name = "ISSUER", num_args = 0..=1, require_equals = true, default_missing_value = demo::ISSUER)]
+    #[arg(long, value_name = "ISSUER", num_args = 0..=1, require_equals = true, default_missing_value = ISSUER)]
     #[arg(conflicts_with_all = ["mix", "workload", "path", "method", "anonymous", "token", "issuer_listen", "erp_listen"])]
     demo: Option<SocketAddr>,
     /// Who sends, with weights
@@ -93,7 +94,7 @@ impl Load {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Job {
             name: name.to_owned(),
-            url: self.target.clone().unwrap_or_else(|| demo::TARGET.to_owned()),
+            url: self.target.clone().unwrap_or_else(|| format!("http://{HTTP}")),
             protocol: if self.http2 { Protocol::Http2 } else { Protocol::Http1 },
             keep_alive: !self.no_keep_alive,
             ca: self.ca.clone(),
@@ -112,7 +113,7 @@ impl Load {
     /// What is around the run.
     pub fn surroundings(&self) -> Result<Surroundings, Failure> {
         let page = |url: &String| Page::parse(url).map_err(|why| BenchError::Usage(format!("--metrics {url}: {why}")));
-        let of_demo = self.demo.filter(|_| self.target.is_none()).map(|_| demo::METRICS.to_owned());
+        let of_demo = self.demo.filter(|_| self.target.is_none()).map(|_| format!("http://{ADMIN}"));
         let metrics = self.metrics.clone().or(of_demo).as_ref().map(page).transpose()?;
         Ok(Surroundings { issuer: self.issuer_listen, erp: self.erp_listen, metrics, drain: self.drain })
     }

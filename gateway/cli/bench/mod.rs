@@ -5,7 +5,7 @@
 
 mod agent;
 mod compare;
-pub mod demo;
+mod demo;
 mod load;
 mod report;
 mod run;

@@ -36,7 +36,7 @@ const MAX_KEYS: usize = 16;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Where it listens; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:7002")]
+    #[arg(long, default_value = super::ISSUER)]
     pub address: SocketAddr,
     /// `iss` of the tokens; `http://ADDRESS` if absent.
     #[arg(long, value_name = "URL")]

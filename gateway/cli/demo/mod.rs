@@ -22,6 +22,13 @@ use tokio::net::TcpListener;
 
 pub use tour::token;
 
+/// Where the demo's gateway serves, unless it is told otherwise.
+pub const HTTP: &str = "127.0.0.1:8080";
+/// Where its operators come in.
+pub const ADMIN: &str = "127.0.0.1:9901";
+/// Where its issuer listens.
+pub const ISSUER: &str = "127.0.0.1:7002";
+
 /// Run everything in one process, send a tour of orders through it, and stay up to be tried.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -39,19 +46,19 @@ struct Stage {
     #[arg(long)]
     once: bool,
     /// The gateway, in the clear.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = HTTP)]
     http: SocketAddr,
     /// The gateway, over TLS with HTTP/2.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
     /// The gateway's operators.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = ADMIN)]
     admin: SocketAddr,
     /// The ERP stand-in.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7001")]
     erp: SocketAddr,
     /// The token issuer.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7002")]
+    #[arg(long, value_name = "ADDRESS", default_value = ISSUER)]
     issuer: SocketAddr,
     /// Folder of the tenants' components.
     #[arg(long, value_name = "DIR", default_value = "plugins/dist")]
@@ -78,7 +85,7 @@ struct TokenArgs {
     /// Whose token: acme, globex, hooli, vandelay, or any other for a token that is refused.
     tenant: String,
     /// Where the demo's issuer listens.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7002")]
+    #[arg(long, value_name = "ADDRESS", default_value = ISSUER)]
     issuer: SocketAddr,
     /// Scopes in place of the demo's, separated by spaces.
     #[arg(long)]

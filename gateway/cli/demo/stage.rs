@@ -15,8 +15,7 @@ use super::fault::Faults;
 use super::issuer::Issuer;
 use super::state::{self, Settings, State};
 use super::tour::Addresses;
-use super::{DemoError, Stage, bind, erp, issuer, runtime, serve, stopped, tour};
-use crate::bench::demo as bench;
+use super::{ADMIN, DemoError, HTTP, ISSUER, Stage, bind, erp, issuer, runtime, serve, stopped, tour};
 use crate::client::{Call, Client};
 
 /// What a small ERP on the next machine takes to answer.
@@ -194,10 +193,10 @@ fn invitation(addresses: &Addresses, state: &State) -> String {
     let Addresses { http, https, admin, erp, issuer } = addresses;
     let program = program();
     let flag = match issuer.strip_prefix("http://") {
-        Some("127.0.0.1:7002") | None => String::new(),
+        Some(ISSUER) | None => String::new(),
         Some(address) => format!(" --issuer {address}"),
     };
-    let usual = [http, admin] == [bench::TARGET, bench::METRICS] && flag.is_empty();
+    let usual = *http == format!("http://{HTTP}") && *admin == format!("http://{ADMIN}") && flag.is_empty();
     let load = match issuer.strip_prefix("http://") {
         Some(address) if !usual => format!("={address} --target {http} --metrics {admin}"),
         _ => String::new(),

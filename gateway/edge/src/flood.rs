@@ -22,7 +22,6 @@ pub async fn slow_down(refusal: &Refusal, refusals: &Rate, now: u64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

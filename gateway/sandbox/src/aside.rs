@@ -1,6 +1,7 @@
 //! Where calls of heavy tenants run: a few threads of their own, to which the kernel prefers all others. On a thread that
 //! serves requests, a guest that computes keeps whatever comes to that thread waiting for a tick; and at equal priority the
-//! kernel lets it finish its slice before a request has its turn.
+//! kernel lets it finish its slice before a request has its turn. Calls of `on-event` stay with the workers that deliver:
+//! nobody's request waits on those threads.
 
 use std::future::Future;
 

@@ -7,13 +7,12 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use sluis_model::event::NewEvent;
 use sluis_model::idempotency::{ClaimState, Entry, Verdict, judge};
-use sluis_model::lane::Lane;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::super::*;
-use super::open;
+use super::{event, open};
 use crate::backlog::event_bytes;
 use crate::claims::StoredAnswer;
 
@@ -159,22 +158,7 @@ impl Pair {
     }
 
     fn accept(&mut self, at: At, fingerprint: [u8; 32], max_keys: u64) {
-        let event = NewEvent {
-            id: Uuid::now_v7(),
-            tenant: TENANTS[at.0].into(),
-            route: "orders".into(),
-            event_type: "t".into(),
-            key: None,
-            content_type: "text/plain".to_owned(),
-            body: Bytes::new(),
-            sinks: Vec::new(),
-            lane: Lane::Normal,
-            causation_id: None,
-            attributes: Vec::new(),
-            correlation_id: "c".into(),
-            traceparent: None,
-            accepted_at: self.now,
-        };
+        let event = NewEvent { tenant: TENANTS[at.0].into(), accepted_at: self.now, ..event() };
         let (id, expires_at, told) = (event.id, self.now + TTL, answer("accepted".to_owned()));
         let claim =
             NewClaim { place: place(at), fingerprint, expires_at, max_keys, answer: told.clone(), begun: false };

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::super::*;
-use super::open;
+use super::{event, open};
 use crate::backlog::event_bytes;
 
 const EVENTS: usize = 24;
@@ -33,20 +33,14 @@ impl Image {
         let log = dir.path().join("ledger.db-wal");
         for n in 0..EVENTS {
             let event = NewEvent {
-                id: Uuid::now_v7(),
-                tenant: "acme".into(),
-                route: "orders".into(),
                 event_type: format!("type-{n}").into(),
                 key: Some(format!("key-{n}")),
-                content_type: "text/plain".to_owned(),
                 body: vec![n as u8; n * 97].into(),
                 sinks: vec![EventSink { name: "erp".into(), in_order: true, compacts: false }],
-                lane: Lane::Normal,
                 causation_id: (n % 2 == 0).then(Uuid::now_v7),
                 attributes: vec![("subject".to_owned(), format!("order {n}"))],
-                correlation_id: "c".into(),
-                traceparent: None,
                 accepted_at: n as u64,
+                ..event()
             };
             let answer = store.accept(event.clone(), None, event_bytes(&event), u64::MAX).unwrap();
             runtime.block_on(answer).unwrap().unwrap();

@@ -6,6 +6,8 @@ mod damage;
 mod twin;
 
 use rusqlite::Connection;
+use sluis_model::event::{EventSink, Input, NewEvent};
+use sluis_model::lane::Lane;
 
 use super::*;
 use crate::clock::ManualClock;
@@ -25,6 +27,45 @@ fn open(dir: &Path, now: u64, checkpoint_pages: i32) -> Result<Store, OpenError>
         tuning: Tuning { page_size: 1024, cache_kib: 64 },
     };
     Store::open(dir, settings)
+}
+
+/// An event that goes nowhere.
+fn event() -> NewEvent {
+    NewEvent {
+        id: Uuid::now_v7(),
+        tenant: "acme".into(),
+        route: "orders".into(),
+        event_type: "t".into(),
+        key: None,
+        content_type: "text/plain".to_owned(),
+        body: bytes::Bytes::new(),
+        sinks: Vec::new(),
+        lane: Lane::Normal,
+        causation_id: None,
+        attributes: Vec::new(),
+        correlation_id: "c".into(),
+        traceparent: None,
+        accepted_at: 0,
+    }
+}
+
+#[test]
+fn a_history_is_in_the_order_in_which_it_happened_whatever_the_clocks_of_those_who_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 0, 12).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let event = NewEvent { sinks: vec![EventSink::unordered("erp")], ..event() };
+    let status = runtime.block_on(async {
+        store.accept(event.clone(), None, 1, u64::MAX).unwrap().await.unwrap().unwrap();
+        let id = DeliveryId { event: 1, n: 0 };
+        for (input, at) in [(Input::Lease, 100), (Input::Retry, 200), (Input::Discard, 150)] {
+            store.record(Move::by("test", id, input, at)).await.unwrap();
+        }
+        store.status(&event.tenant, event.id).await.unwrap().unwrap()
+    });
+    let states: Vec<&str> = status.history.iter().rev().take(3).rev().map(|entry| entry.state).collect();
+    assert_eq!(states, ["leased", "retry_wait", "discarded"]);
+    assert_eq!(status.history.last().unwrap().at, 200);
 }
 
 #[test]

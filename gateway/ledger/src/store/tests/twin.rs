@@ -8,10 +8,9 @@ use sluis_model::schedule::Pick;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use uuid::Uuid;
 
 use super::super::*;
-use super::open;
+use super::{event, open};
 use crate::backlog::event_bytes;
 use crate::operate::{Operation, Subject};
 
@@ -180,20 +179,14 @@ impl Pair {
     fn accept(&mut self, tenant: u8, sinks: u8, size: usize, key: Option<u8>, lane: Lane) {
         let sinks: Vec<&'static str> = (0..3).filter(|n| sinks & (1 << n) != 0).map(|n| SINKS[n]).collect();
         let event = NewEvent {
-            id: Uuid::now_v7(),
             tenant: format!("tenant-{tenant}").into(),
-            route: "orders".into(),
-            event_type: "t".into(),
             key: key.map(|key| format!("key-{key}")),
-            content_type: "text/plain".to_owned(),
             body: vec![tenant; size].into(),
             sinks: sinks.iter().map(|sink| keeps(sink)).collect(),
             lane,
-            causation_id: None,
             attributes: vec![("subject".to_owned(), size.to_string())],
-            correlation_id: "c".into(),
-            traceparent: None,
             accepted_at: self.now,
+            ..event()
         };
         let answer = self.store().accept(event.clone(), None, event_bytes(&event), u64::MAX).unwrap();
         self.runtime.block_on(answer).unwrap().unwrap();
