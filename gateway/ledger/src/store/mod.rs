@@ -4,6 +4,7 @@
 pub(crate) mod backup;
 mod browse;
 mod changes;
+mod checkpoint;
 mod claims;
 mod connection;
 mod digest;
@@ -197,11 +198,13 @@ impl Store {
         let tally = recover::recover(&conn, tally, &shared, now).map_err(failed)?;
         let readers = Readers::start(&path, &settings.tuning, &shared).map_err(failed)?;
         let log = home.open_log()?;
+        let mover = connect(&path, &settings.tuning).map_err(failed)?;
+        configure(&mover, &settings).map_err(failed)?;
         let thread = std::thread::Builder::new().name("ledger-writer".to_owned());
         let writer = thread
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run(conn, home, log, &shared, tally, &settings)
+                move || writer::run((conn, mover), home, log, &shared, tally, &settings)
             })
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { shared, dir, readers, writer: Mutex::new(Some(writer)) })

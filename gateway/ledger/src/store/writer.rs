@@ -11,7 +11,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode};
 
 use super::changes::Changes;
-use super::connection::BUSY_WAIT;
+use super::checkpoint::Checkpoints;
 use super::files::Home;
 use super::inbox::{Allowance, Batch};
 use super::questions::Wishes;
@@ -20,11 +20,16 @@ use super::tally::Tally;
 use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
 
-/// Longest wait for readers when the log is moved; everybody waits behind it.
-const CHECKPOINT_WAIT: Duration = Duration::from_millis(50);
-
-/// Lives as long as the inbox is open or something waits in it.
-pub(crate) fn run(conn: Connection, home: Home, log: File, shared: &Arc<Shared>, tally: Tally, settings: &Settings) {
+/// Lives as long as the inbox is open or something waits in it. Of the two connections one writes, and the other moves
+/// the log beside it.
+pub(crate) fn run(
+    (conn, mover): (Connection, Connection),
+    home: Home,
+    log: File,
+    shared: &Arc<Shared>,
+    tally: Tally,
+    settings: &Settings,
+) {
     let stable = Stable::new(log, Arc::clone(shared));
     let _end = EndGuard { shared };
     std::thread::scope(|threads| {
@@ -42,8 +47,13 @@ pub(crate) fn run(conn: Connection, home: Home, log: File, shared: &Arc<Shared>,
             Ok(changes) => changes,
             Err(error) => return stable.poison(&error),
         };
-        let (reserved, checkpoint_at) = (home.keep_reserve(), settings.checkpoint_pages);
-        let mut writer = Writer { conn: &conn, home: &home, shared, stable, beside, changes, reserved, checkpoint_at };
+        let both = (&conn, mover);
+        let checkpoints = match Checkpoints::start(threads, both, settings.checkpoint_pages, (shared, stable)) {
+            Ok(checkpoints) => checkpoints,
+            Err(error) => return stable.poison(&error),
+        };
+        let reserved = home.keep_reserve();
+        let mut writer = Writer { conn: &conn, home: &home, shared, stable, beside, changes, reserved, checkpoints };
         if let Err(failure) = writer.run(settings) {
             stable.poison(&failure);
         }
@@ -58,8 +68,8 @@ pub(crate) fn run(conn: Connection, home: Home, log: File, shared: &Arc<Shared>,
 }
 
 /// Refuses all that waits and all that comes once one of the threads is gone, also if it panics.
-struct EndGuard<'a> {
-    shared: &'a Shared,
+pub(super) struct EndGuard<'a> {
+    pub shared: &'a Shared,
 }
 
 impl Drop for EndGuard<'_> {
@@ -78,8 +88,7 @@ struct Writer<'c> {
     changes: Changes<'c>,
     /// The reserve for a full disk is in place.
     reserved: bool,
-    /// Length of the log at which it is moved into the main file.
-    checkpoint_at: i32,
+    checkpoints: Checkpoints<'c>,
 }
 
 /// What storage does not recover from.
@@ -113,7 +122,7 @@ impl Writer<'_> {
     fn run(&mut self, settings: &Settings) -> Result<(), Failure> {
         while let Some((batch, allowance)) = self.shared.inbox.take(settings.max_batch, self.stable.gather()) {
             self.write(batch, allowance)?;
-            self.checkpoint(settings.checkpoint_pages)?;
+            self.checkpoints.look()?;
         }
         self.shared.inbox.wait_settled();
         Ok(())
@@ -247,23 +256,5 @@ impl Writer<'_> {
             self.shared.inbox.settled();
         }
         Ok(())
-    }
-
-    /// Moves the log into the main file once it is long. Our readers are short, so waiting for them is too. One that is
-    /// not, such as a backup, is left alone until the log has grown by as much again.
-    fn checkpoint(&mut self, pages: i32) -> rusqlite::Result<()> {
-        let (log, _) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)?;
-        if log < self.checkpoint_at {
-            return Ok(());
-        }
-        self.conn.busy_timeout(CHECKPOINT_WAIT)?;
-        let moved = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART);
-        self.conn.busy_timeout(BUSY_WAIT)?;
-        self.checkpoint_at = if moved.is_ok() { pages } else { log.saturating_add(pages) };
-        match moved.map_err(|error| (error.sqlite_error_code(), error)) {
-            // A full disk leaves the log as it is, which is as durable.
-            Ok(_) | Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull), _)) => Ok(()),
-            Err((_, error)) => Err(error),
-        }
     }
 }
