@@ -171,11 +171,11 @@ fn kind(
     Ok(Ok(peers.collect()))
 }
 
-/// The first thing that looks like a version in what a program says of itself.
+/// The first thing that looks like a version in what a program says of itself, but for where it is.
 fn version(program: &Path, args: &[&str]) -> Result<String, Error> {
     let said = Command::new(program).args(args).output().map_err(|error| format!("{}: {error}", program.display()))?;
     let said = [said.stdout, said.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(&said).replace(&*program.to_string_lossy(), "");
     let mut words = said.split(|c: char| !(c.is_ascii_digit() || c == '.'));
     Ok(words.find(|word| word.contains('.') && word.len() > 2).unwrap_or_default().to_owned())
 }
