@@ -1,6 +1,7 @@
-//! The log's way into the main file. A thread of its own moves most of it while transactions go on; what is left then is
-//! moved by the writer, so that the log begins anew, and only for that does everybody wait.
+//! The log's way into the main file. A thread of its own moves it by and by while transactions go on; every few times the
+//! writer moves what is left then, so that the log begins anew, and only for that does everybody wait.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::Shared;
 use super::connection::BUSY_WAIT;
 use super::stable::Stable;
-use super::writer::EndGuard;
+use super::writer::{EndGuard, Failure};
 
 /// Longest wait for readers when the log begins anew; everybody waits behind it.
 const READERS_WAIT: Duration = Duration::from_millis(50);
@@ -20,8 +21,9 @@ const READERS_WAIT: Duration = Duration::from_millis(50);
 /// where a disk cannot keep up, or a reader is in the way, not for ever.
 const LEFT_PAGES: i32 = 64;
 const TURNS: usize = 3;
-/// Over how many times its usual length the log may grow while it is moved, before the writer waits.
-const SLACK: i32 = 3;
+/// How many times the log is moved before it begins anew. What was moved stays in the log until then, and is moved again
+/// only if it is written again.
+const MOVES: i32 = 4;
 
 /// The writer's end.
 pub(super) struct Checkpoints<'c> {
@@ -30,10 +32,14 @@ pub(super) struct Checkpoints<'c> {
     moved: Receiver<()>,
     /// The thread has been asked, and has not said yet that it is done.
     moving: bool,
-    /// Length of the log that makes it move.
+    /// By how much the log grows until it is moved.
     pages: i32,
-    /// The same for now: more where somebody was in the way.
-    at: i32,
+    /// Its length when it is moved next.
+    next: i32,
+    /// Its length from which it begins anew when it has been moved; from twice as much the writer waits for that.
+    anew: i32,
+    /// Its length when last seen.
+    seen: i32,
 }
 
 impl<'c> Checkpoints<'c> {
@@ -51,7 +57,7 @@ impl<'c> Checkpoints<'c> {
         let _: ScopedJoinHandle<'_, ()> = thread.spawn_scoped(threads, move || {
             let _end = EndGuard { shared };
             while asked.recv().is_ok() {
-                if let Err(error) = move_most(&mover) {
+                if let Err(error) = move_most(&mover, &shared.main) {
                     return stable.poison(&error);
                 }
                 if done.send(()).is_err() {
@@ -59,24 +65,33 @@ impl<'c> Checkpoints<'c> {
                 }
             }
         })?;
-        Ok(Checkpoints { conn, ask, moved, moving: false, pages, at: pages })
+        let anew = pages.saturating_mul(MOVES);
+        Ok(Checkpoints { conn, ask, moved, moving: false, pages, next: pages, anew, seen: 0 })
     }
 
     /// To be called between two transactions.
     pub fn look(&mut self) -> rusqlite::Result<()> {
         let (log, _) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)?;
+        if log < self.seen {
+            // All of it was moved while nobody wrote, so that it has begun anew by itself.
+            self.next = self.pages;
+        }
+        self.seen = log;
         if !self.moving {
-            self.moving = log >= self.at && self.ask.try_send(()).is_ok();
+            if log >= self.next {
+                self.next = log.saturating_add(self.pages);
+                self.moving = self.ask.try_send(()).is_ok();
+            }
             return Ok(());
         }
-        let is_long = log >= self.at.saturating_add(self.pages.saturating_mul(SLACK));
+        let is_long = log >= self.anew.saturating_mul(2);
         let moved = if is_long { self.moved.recv().map_err(Into::into) } else { self.moved.try_recv() };
         match moved {
             Ok(()) => self.moving = false,
             // Where the thread is gone, the store is poisoned.
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
         }
-        self.begin_anew(log)
+        if log < self.anew { Ok(()) } else { self.begin_anew(log) }
     }
 
     /// Our readers are short, so waiting for them is too. One that is not, such as a backup, is left alone until the log
@@ -85,22 +100,27 @@ impl<'c> Checkpoints<'c> {
         self.conn.busy_timeout(READERS_WAIT)?;
         let moved = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART);
         self.conn.busy_timeout(BUSY_WAIT)?;
-        self.at = if moved.is_ok() { self.pages } else { log.saturating_add(self.pages) };
+        let from = if moved.is_ok() { 0 } else { log };
+        self.next = from.saturating_add(self.pages);
+        self.anew = from.saturating_add(self.pages.saturating_mul(MOVES));
         unless_in_the_way(moved)
     }
 }
 
-fn move_most(conn: &Connection) -> rusqlite::Result<()> {
+/// The database synchronises its main file only when all of the log is in it, which it hardly ever is while others write:
+/// it is done here, so that little is left for the writer.
+fn move_most(conn: &Connection, main: &File) -> Result<(), Failure> {
     for _ in 0..TURNS {
-        match conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+        let moved = conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
+        main.sync_data().map_err(Failure::Main)?;
+        match moved {
             Ok((log, moved)) if log - moved > LEFT_PAGES => {}
-            moved => return unless_in_the_way(moved),
+            moved => return Ok(unless_in_the_way(moved)?),
         }
     }
     Ok(())
 }
 
-/// A full disk leaves the log as it is, which is as durable; somebody who reads it or moves it himself goes away.
 fn unless_in_the_way<T>(moved: rusqlite::Result<T>) -> rusqlite::Result<()> {
     match moved.map_err(|error| (error.sqlite_error_code(), error)) {
         Ok(_) | Err((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull), _)) => Ok(()),

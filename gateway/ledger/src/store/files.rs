@@ -60,6 +60,12 @@ impl Home {
         OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))
     }
 
+    /// The main file, to synchronise it. To be closed after the last connection: with any descriptor of a file that a process
+    /// closes go its locks on it (fcntl(2)), and the database's connections have some.
+    pub fn open_main(&self) -> Result<File, OpenError> {
+        open_private(&self.database())
+    }
+
     fn reserve(&self) -> PathBuf {
         self.dir.join("reserve")
     }

@@ -28,6 +28,7 @@ mod tests;
 pub(crate) mod verify;
 mod writer;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,6 +120,8 @@ pub(crate) struct Shared {
     pub observer: Arc<dyn Observer>,
     /// The last accept met a full disk.
     pub disk_full: AtomicBool,
+    /// See [`Home::open_main`].
+    pub main: File,
 }
 
 impl Shared {
@@ -170,6 +173,18 @@ impl Store {
         let home = Home::take(dir)?;
         let (dir, path) = (home.dir().to_owned(), home.database());
         let failed = |error: rusqlite::Error| open_error(&path, &error);
+        let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
+        let shared = Arc::new(Shared {
+            room: Arc::clone(&room),
+            inbox: Inbox::new(settings.queue),
+            bells: DashMap::new(),
+            dispatch: Notify::new(),
+            written: AtomicU64::new(0),
+            commits: watch::Sender::new(0),
+            observer: Arc::clone(&settings.observer),
+            disk_full: AtomicBool::new(false),
+            main: home.open_main()?,
+        });
         let mut conn = connect(&path, &settings.tuning).map_err(failed)?;
         match schema::inspect(&conn, schema::FORMAT).map_err(failed)? {
             schema::Found::Empty | schema::Found::Known => {}
@@ -180,21 +195,10 @@ impl Store {
         }
         configure(&conn, &settings).map_err(failed)?;
         schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
-        let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
         let now = settings.clock.now();
         recover::make_ready_due(&conn, now).map_err(failed)?;
         let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
         *room.holds() = news::read_holds(&conn).map_err(failed)?;
-        let shared = Arc::new(Shared {
-            room,
-            inbox: Inbox::new(settings.queue),
-            bells: DashMap::new(),
-            dispatch: Notify::new(),
-            written: AtomicU64::new(0),
-            commits: watch::Sender::new(0),
-            observer: Arc::clone(&settings.observer),
-            disk_full: AtomicBool::new(false),
-        });
         let tally = recover::recover(&conn, tally, &shared, now).map_err(failed)?;
         let readers = Readers::start(&path, &settings.tuning, &shared).map_err(failed)?;
         let log = home.open_log()?;
@@ -204,7 +208,7 @@ impl Store {
         let writer = thread
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run((conn, mover), home, log, &shared, tally, &settings)
+                move || writer::run(home, (conn, mover), log, &shared, tally, &settings)
             })
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { shared, dir, readers, writer: Mutex::new(Some(writer)) })

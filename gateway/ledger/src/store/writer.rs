@@ -21,10 +21,10 @@ use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
 
 /// Lives as long as the inbox is open or something waits in it. Of the two connections one writes, and the other moves
-/// the log beside it.
+/// the log beside it. The directory is held until both are closed.
 pub(crate) fn run(
-    (conn, mover): (Connection, Connection),
     home: Home,
+    (conn, mover): (Connection, Connection),
     log: File,
     shared: &Arc<Shared>,
     tally: Tally,
@@ -93,11 +93,13 @@ struct Writer<'c> {
 
 /// What storage does not recover from.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
     #[error("the log could not be synchronised: {0}")]
     Log(#[from] std::io::Error),
+    #[error("the main file could not be synchronised: {0}")]
+    Main(std::io::Error),
 }
 
 /// What may go away by itself.
