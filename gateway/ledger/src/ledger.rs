@@ -35,7 +35,7 @@ pub struct Options {
     pub min_free: u64,
     /// Upper bound of the database file, in pages; none for the disk's own.
     pub max_pages: Option<u32>,
-    /// Pages of the write-ahead log that are moved into the main file at once.
+    /// Pages of the write-ahead log that are moved into the main file at once; the log grows to some times as many.
     pub checkpoint_pages: u32,
     /// Page size of a new file, a power of two from 512 to 65536.
     pub page_size: u32,
@@ -53,7 +53,7 @@ impl Default for Options {
             accept_timeout: Duration::from_secs(2),
             min_free: 64 << 20,
             max_pages: None,
-            // 16 MiB: longer ones cost no less in all, and hold accepts up for longer at once.
+            // 16 MiB: commits meanwhile take longer, and those would for longer at once with more.
             checkpoint_pages: 2048,
             page_size: tuning.page_size,
             cache_kib: tuning.cache_kib,

@@ -84,7 +84,7 @@ pub(crate) struct Settings {
     pub queue: usize,
     pub observer: Arc<dyn Observer>,
     pub clock: Clock,
-    /// Pages of the write-ahead log that make the writer move them into the main file.
+    /// By how many pages the write-ahead log grows until it is moved into the main file.
     pub checkpoint_pages: i32,
     /// Upper bound of the main file, in pages; the database's own where none.
     pub max_pages: Option<u32>,

@@ -89,3 +89,20 @@ fn of_the_holds_of_a_sink_the_last_ones_are_kept() {
     assert_eq!(count("SELECT count(*) FROM holds WHERE until IS NULL"), 1, "one that lasts is never forgotten");
     assert_eq!(count("SELECT count(*) FROM holds WHERE sink = 'crm'"), 1);
 }
+
+#[test]
+fn the_log_begins_anew_while_transactions_go_on_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 0, 12).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..1_000 {
+            store.accept(event(), None, 1, u64::MAX).unwrap().await.unwrap().unwrap();
+        }
+    });
+    // All of it would be thousands of pages. A file keeps the greatest length that it ever had.
+    let pages = dir.path().join("ledger.db-wal").metadata().unwrap().len() / 1024;
+    assert!((12..200).contains(&pages), "{pages}");
+    let main = dir.path().join("ledger.db").metadata().unwrap().len() / 1024;
+    assert!(main > 500, "{main}");
+}
