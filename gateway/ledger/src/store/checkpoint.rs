@@ -22,7 +22,7 @@ const READERS_WAIT: Duration = Duration::from_millis(50);
 const LEFT_PAGES: i32 = 64;
 const TURNS: usize = 3;
 /// How many times the log is moved before it begins anew. What was moved stays in the log until then, and is moved again
-/// only if it is written again.
+/// only if it is written again. The writer waits for a move once the log is longer by as much again.
 const MOVES: i32 = 4;
 
 /// The writer's end.
@@ -36,7 +36,7 @@ pub(super) struct Checkpoints<'c> {
     pages: i32,
     /// Its length when it is moved next.
     next: i32,
-    /// Its length from which it begins anew when it has been moved; from twice as much the writer waits for that.
+    /// Its length from which it begins anew when it has been moved.
     anew: i32,
     /// Its length when last seen.
     seen: i32,
@@ -47,7 +47,7 @@ impl<'c> Checkpoints<'c> {
     /// store right there: what could not be written to the main file may look as if it had been.
     pub fn start<'s>(
         threads: &'s Scope<'s, '_>,
-        (conn, mover): (&'c Connection, Connection),
+        (conn, mover, main): (&'c Connection, Connection, &'s File),
         pages: i32,
         (shared, stable): (&'s Arc<Shared>, &'s Stable),
     ) -> std::io::Result<Checkpoints<'c>> {
@@ -57,7 +57,7 @@ impl<'c> Checkpoints<'c> {
         let _: ScopedJoinHandle<'_, ()> = thread.spawn_scoped(threads, move || {
             let _end = EndGuard { shared };
             while asked.recv().is_ok() {
-                if let Err(error) = move_most(&mover, &shared.main) {
+                if let Err(error) = move_most(&mover, main) {
                     return stable.poison(&error);
                 }
                 if done.send(()).is_err() {
@@ -71,10 +71,13 @@ impl<'c> Checkpoints<'c> {
 
     /// To be called between two transactions.
     pub fn look(&mut self) -> rusqlite::Result<()> {
-        let (log, _) = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)?;
+        let (log, moved) = match self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP) {
+            Ok(lengths) => lengths,
+            error => return unless_in_the_way(error),
+        };
         if log < self.seen {
-            // All of it was moved while nobody wrote, so that it has begun anew by itself.
-            self.next = self.pages;
+            // It has begun anew: when we had it, or by itself, as all of it was moved while nobody wrote.
+            self.expect(0);
         }
         self.seen = log;
         if !self.moving {
@@ -84,14 +87,22 @@ impl<'c> Checkpoints<'c> {
             }
             return Ok(());
         }
-        let is_long = log >= self.anew.saturating_mul(2);
-        let moved = if is_long { self.moved.recv().map_err(Into::into) } else { self.moved.try_recv() };
-        match moved {
+        let is_long = log >= self.anew.saturating_add(self.pages.saturating_mul(MOVES));
+        let told = if is_long { self.moved.recv().map_err(Into::into) } else { self.moved.try_recv() };
+        match told {
             Ok(()) => self.moving = false,
             // Where the thread is gone, the store is poisoned.
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
         }
-        if log < self.anew { Ok(()) } else { self.begin_anew(log) }
+        // Somebody who reads the log keeps it from being moved: then it is tried again, and not done here for all of it.
+        let is_moved = log.saturating_sub(moved) <= self.pages;
+        if log >= self.anew && (is_moved || is_long) { self.begin_anew(log) } else { Ok(()) }
+    }
+
+    /// What is due next with a log of this length.
+    fn expect(&mut self, log: i32) {
+        self.next = log.saturating_add(self.pages);
+        self.anew = log.saturating_add(self.pages.saturating_mul(MOVES));
     }
 
     /// Our readers are short, so waiting for them is too. One that is not, such as a backup, is left alone until the log
@@ -100,9 +111,7 @@ impl<'c> Checkpoints<'c> {
         self.conn.busy_timeout(READERS_WAIT)?;
         let moved = self.conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::RESTART);
         self.conn.busy_timeout(BUSY_WAIT)?;
-        let from = if moved.is_ok() { 0 } else { log };
-        self.next = from.saturating_add(self.pages);
-        self.anew = from.saturating_add(self.pages.saturating_mul(MOVES));
+        self.expect(if moved.is_ok() { 0 } else { log });
         unless_in_the_way(moved)
     }
 }
@@ -112,10 +121,11 @@ impl<'c> Checkpoints<'c> {
 fn move_most(conn: &Connection, main: &File) -> Result<(), Failure> {
     for _ in 0..TURNS {
         let moved = conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE);
+        let left = moved.as_ref().map_or(0, |(log, moved)| log.saturating_sub(*moved));
+        unless_in_the_way(moved)?;
         main.sync_data().map_err(Failure::Main)?;
-        match moved {
-            Ok((log, moved)) if log - moved > LEFT_PAGES => {}
-            moved => return Ok(unless_in_the_way(moved)?),
+        if left <= LEFT_PAGES {
+            break;
         }
     }
     Ok(())

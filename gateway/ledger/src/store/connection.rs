@@ -32,7 +32,7 @@ pub(super) fn configure(conn: &Connection, settings: &Settings) -> rusqlite::Res
     })?;
     // The log is synchronised by us, before anyone hears of what is in it; by the database, before it is moved.
     conn.pragma_update(None, "synchronous", "NORMAL")?;
-    // Checkpoints are the writer's own, as the built-in ones keep their errors to themselves.
+    // Checkpoints are made by us (`checkpoint`), as the built-in ones keep their errors to themselves.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A mapped file turns an I/O error into SIGBUS.
     conn.pragma_update(None, "mmap_size", 0)?;

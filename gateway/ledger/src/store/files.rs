@@ -10,10 +10,13 @@ use crate::error::OpenError;
 /// Bytes kept back so that outcomes can still be written when the disk is full of something else.
 const RESERVE_BYTES: usize = 4 << 20;
 
-/// The directory, held by an OS lock until dropped (or until the process is gone, however it went).
+/// The directory, held by an OS lock until dropped (or until the process is gone, however it went). To be dropped after
+/// the last connection: whoever takes it next counts on nobody else's, and with any descriptor of a file that a process
+/// closes go its locks on it (fcntl(2)), those of connections as well.
 #[derive(Debug)]
 pub(crate) struct Home {
     dir: PathBuf,
+    main: File,
     _lock: File,
 }
 
@@ -25,9 +28,9 @@ impl Home {
         let dir = dir.canonicalize().map_err(io(dir))?;
         std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(io(&dir))?;
         let lock = take_lock(&dir)?;
-        let home = Home { dir, _lock: lock };
+        let main = open_private(&database_in(&dir))?;
+        let home = Home { dir, main, _lock: lock };
         let database = home.database();
-        open_private(&database)?;
         for suffix in ["-wal", "-shm"] {
             let mut beside = database.clone().into_os_string();
             beside.push(suffix);
@@ -48,7 +51,12 @@ impl Home {
 
     /// Path of the database file.
     pub fn database(&self) -> PathBuf {
-        self.dir.join("ledger.db")
+        database_in(&self.dir)
+    }
+
+    /// The main file, to synchronise it.
+    pub fn main(&self) -> &File {
+        &self.main
     }
 
     /// The database's write-ahead log, to synchronise it. It is there once the database was read, and stays the same file
@@ -58,12 +66,6 @@ impl Home {
         path.push("-wal");
         let path = PathBuf::from(path);
         OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))
-    }
-
-    /// The main file, to synchronise it. To be closed after the last connection: with any descriptor of a file that a process
-    /// closes go its locks on it (fcntl(2)), and the database's connections have some.
-    pub fn open_main(&self) -> Result<File, OpenError> {
-        open_private(&self.database())
     }
 
     fn reserve(&self) -> PathBuf {
@@ -91,6 +93,10 @@ impl Home {
     pub fn spend_reserve(&self) -> bool {
         std::fs::remove_file(self.reserve()).is_ok()
     }
+}
+
+fn database_in(dir: &Path) -> PathBuf {
+    dir.join("ledger.db")
 }
 
 /// A directory that only its owner may look into; it is not there yet.

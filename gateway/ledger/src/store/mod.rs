@@ -28,7 +28,6 @@ mod tests;
 pub(crate) mod verify;
 mod writer;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,8 +119,6 @@ pub(crate) struct Shared {
     pub observer: Arc<dyn Observer>,
     /// The last accept met a full disk.
     pub disk_full: AtomicBool,
-    /// See [`Home::open_main`].
-    pub main: File,
 }
 
 impl Shared {
@@ -165,7 +162,8 @@ pub(crate) struct Store {
     pub shared: Arc<Shared>,
     dir: PathBuf,
     readers: Readers,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Gives the directory back.
+    writer: Mutex<Option<JoinHandle<Home>>>,
 }
 
 impl Store {
@@ -183,7 +181,6 @@ impl Store {
             commits: watch::Sender::new(0),
             observer: Arc::clone(&settings.observer),
             disk_full: AtomicBool::new(false),
-            main: home.open_main()?,
         });
         let mut conn = connect(&path, &settings.tuning).map_err(failed)?;
         match schema::inspect(&conn, schema::FORMAT).map_err(failed)? {
@@ -208,7 +205,10 @@ impl Store {
         let writer = thread
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run(home, (conn, mover), log, &shared, tally, &settings)
+                move || {
+                    writer::run(&home, (conn, mover), log, &shared, tally, &settings);
+                    home
+                }
             })
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { shared, dir, readers, writer: Mutex::new(Some(writer)) })
@@ -397,7 +397,7 @@ impl Store {
 
     /// Writes what waits, and ends. Blocks until that is done.
     pub fn close(&self) {
-        // Before the writer, as the last connection tidies up and only the writer's may.
+        // Before the writer, as the last connection tidies up and only the writer's may; and while the directory is held.
         self.readers.close();
         self.shared.inbox.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

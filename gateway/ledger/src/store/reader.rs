@@ -112,6 +112,12 @@ impl Readers {
     }
 }
 
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
     let Ok(mut reader) = Reader::prepare(conn) else { return };
     loop {

@@ -21,9 +21,9 @@ use super::{Settings, Shared};
 use crate::error::{AcceptError, WorkError};
 
 /// Lives as long as the inbox is open or something waits in it. Of the two connections one writes, and the other moves
-/// the log beside it. The directory is held until both are closed.
+/// the log beside it; both are closed when this returns.
 pub(crate) fn run(
-    home: Home,
+    home: &Home,
     (conn, mover): (Connection, Connection),
     log: File,
     shared: &Arc<Shared>,
@@ -47,13 +47,13 @@ pub(crate) fn run(
             Ok(changes) => changes,
             Err(error) => return stable.poison(&error),
         };
-        let both = (&conn, mover);
-        let checkpoints = match Checkpoints::start(threads, both, settings.checkpoint_pages, (shared, stable)) {
+        let files = (&conn, mover, home.main());
+        let checkpoints = match Checkpoints::start(threads, files, settings.checkpoint_pages, (shared, stable)) {
             Ok(checkpoints) => checkpoints,
             Err(error) => return stable.poison(&error),
         };
         let reserved = home.keep_reserve();
-        let mut writer = Writer { conn: &conn, home: &home, shared, stable, beside, changes, reserved, checkpoints };
+        let mut writer = Writer { conn: &conn, home, shared, stable, beside, changes, reserved, checkpoints };
         if let Err(failure) = writer.run(settings) {
             stable.poison(&failure);
         }
@@ -75,6 +75,8 @@ pub(super) struct EndGuard<'a> {
 impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         self.shared.inbox.end(self.shared.inbox.is_poisoned() || std::thread::panicking());
+        // Whoever waits for a transaction to be kept looks again.
+        self.shared.commits.send_modify(|_| {});
     }
 }
 
