@@ -30,6 +30,8 @@ pub const TENANT_UPLOADS: usize = 2;
 const FIXTURES: Duration = Duration::from_secs(20);
 /// Complaints about fixtures that are told.
 const COMPLAINTS: usize = 16;
+/// Bytes of one of them.
+const COMPLAINT_BYTES: usize = 1 << 10;
 
 /// How many may be under way.
 pub(crate) struct Uploads {
@@ -166,12 +168,33 @@ impl Rollouts {
         let (mut reports, mut complaints) = (Vec::new(), Vec::new());
         for Named { name, fixture } in sluis_fixture::attached(bytes)? {
             let outcome = sluis_fixture::run(plugin, &fixture, &limits).await;
-            complaints.extend(outcome.complaints.into_iter().map(|complaint| format!("{name}: {complaint}")));
+            let told = outcome.complaints.into_iter().take(COMPLAINTS - complaints.len());
+            complaints.extend(told.map(|complaint| cut(format!("{name}: {complaint}"))));
+            if complaints.len() >= COMPLAINTS {
+                break;
+            }
             let Usage { cpu, memory, host_calls, .. } = outcome.called.usage;
             let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
             reports.push(FixtureReport { name, cpu_us, memory_kib: memory >> 10, host_calls });
         }
-        complaints.truncate(COMPLAINTS);
         if complaints.is_empty() { Ok(reports) } else { Err(RolloutError::Fixtures(complaints)) }
+    }
+}
+
+/// A complaint as it is told: what it quotes is the component's.
+fn cut(mut complaint: String) -> String {
+    complaint.truncate(complaint.floor_char_boundary(COMPLAINT_BYTES));
+    complaint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_cut_at_a_character() {
+        assert_eq!(cut("short".to_owned()), "short");
+        let long = cut(format!("x{}", "ü".repeat(COMPLAINT_BYTES)));
+        assert_eq!(long.len(), COMPLAINT_BYTES - 1);
     }
 }

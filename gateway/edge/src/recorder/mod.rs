@@ -1,7 +1,7 @@
 //! Requests that a tenant wants kept: what its plugin was told and said, as a fixture that can be run against any version.
 //! In memory, the last ones, without what is not to be kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::serving::Served;
 mod heard;
 mod redact;
 
-use heard::{HeardHttp, HeardKv};
+use heard::{HeardExchange, HeardHttp, HeardKv};
 use redact::Redaction;
 
 /// Bytes of all that is kept of one tenant.
@@ -98,15 +98,28 @@ impl<'a> Recording<'a> {
 
     /// Keeps what the plugin was told and said, unless that is too much, or no text.
     pub fn end(self, view: &RequestView<'_>, served: &Served, said: &Result<Decision, CallFault>) {
+        let before = self.kv.map(|kv| kv.before()).unwrap_or_default();
+        let exchanges = self.http.map(|http| http.exchanges()).unwrap_or_default();
+        let config = &self.scope.config;
+        let settings: usize = config.iter().map(|(key, value)| key.len() + value.expose().len()).sum();
+        // Before any of it is searched.
+        let heard = told_bytes(view) + settings + asked_bytes(&before, &exchanges);
+        if heard + said.as_ref().map_or(0, said_bytes) > LARGEST {
+            return;
+        }
         let mut redaction = Redaction::new(self.record);
+        // What is taken from the settings and from the exchanges may be anywhere in what comes after them.
+        let config = redaction.config(config);
         let Some(request) = redaction.request(view) else { return };
-        let config = redaction.config(&self.scope.config);
-        let kv = self.kv.map(|kv| redaction.state(kv.before())).unwrap_or_default();
-        let http = self.http.map(|http| redaction.exchanges(http.exchanges())).unwrap_or_default();
+        let http = redaction.exchanges(exchanges);
+        let kv = redaction.state(before);
         let expect = match said {
             Ok(decision) => Expect::of(&redaction.decision(decision.clone())),
             Err(fault) => Expect::Fault(fault.label().to_owned()),
         };
+        if redaction.is_past() {
+            return;
+        }
         let limits = Ceilings::default();
         let fixture = Fixture { input: Input::Request(request), config, kv, http, expect, limits };
         let size = serde_json::to_vec(&fixture).map_or(usize::MAX, |text| text.len());
@@ -117,6 +130,38 @@ impl<'a> Recording<'a> {
         let recorded = Recorded { id, at: Clock::unix_millis(), plugin, fixture, size };
         self.recorder.keep(recorded, self.record.requests);
     }
+}
+
+/// Of what a plugin was told; what has no more than a name's length is not counted.
+fn told_bytes(view: &RequestView<'_>) -> usize {
+    let pairs = view.parameters.iter().chain(view.headers);
+    let pairs: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    pairs + view.path.len() + view.query.len() + view.subject.len() + view.claims.len() + view.body.len()
+}
+
+/// Of what its state and other systems answered.
+fn asked_bytes(before: &BTreeMap<String, Vec<u8>>, exchanges: &[HeardExchange]) -> usize {
+    let state: usize = before.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let answered = exchanges.iter().map(|exchange| {
+        let answer = exchange.answer.as_ref().map_or(0, |answer| answer.body.len() + pair_bytes(&answer.headers));
+        exchange.url.len() + answer
+    });
+    state + answered.sum::<usize>()
+}
+
+/// Of what the plugin said.
+fn said_bytes(decision: &Decision) -> usize {
+    let (rest, body) = match decision {
+        Decision::Forward(forward) => (pair_bytes(&forward.set_headers), &forward.body),
+        Decision::Enqueue(enqueue) => (enqueue.key.as_ref().map_or(0, String::len), &enqueue.body),
+        Decision::Respond(respond) => (pair_bytes(&respond.set_headers), &respond.body),
+        Decision::Refuse(problem) => return problem.title.len() + problem.detail.len(),
+    };
+    rest + body.as_ref().map_or(0, Vec::len)
+}
+
+fn pair_bytes(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is not to be kept: it is taken out of what the plugin was told, and out of whatever it made of that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 
 use serde_json::Value;
 use sluis_fixture::{Content, Exchange, RequestPart};
@@ -13,23 +14,51 @@ use super::heard::HeardExchange;
 const REDACTED: &str = "[redacted]";
 /// A shorter value could be any part of any text: where the plugin copied it to is not looked for.
 const SHORTEST: usize = 3;
+/// Values that are looked for in one recording.
+const VALUES: usize = 1_000;
+/// Bytes of all of them: what finds them grows with these.
+const VALUE_BYTES: usize = 64 << 10;
 
 /// What one call's redaction has taken out so far.
 pub(super) struct Redaction<'a> {
     record: &'a Record,
     /// Values that must not turn up again.
-    taken: Vec<String>,
+    taken: HashSet<String>,
+    taken_bytes: usize,
+    /// More was to be taken than is looked for.
+    is_past: bool,
+    /// Finds what had been taken when it was made.
+    finder: Finder,
 }
 
 impl<'a> Redaction<'a> {
     pub(super) fn new(record: &'a Record) -> Self {
-        Redaction { record, taken: Vec::new() }
+        let finder = Finder::of(std::iter::empty());
+        Redaction { record, taken: HashSet::new(), taken_bytes: 0, is_past: false, finder }
     }
 
+    /// Whether some values were not looked for: then nothing of this may be kept.
+    pub(super) fn is_past(&self) -> bool {
+        self.is_past
+    }
+
+    /// What stands for what was taken is left alone wherever it is, so it is no part of a value either.
     fn take(&mut self, value: &str) {
-        if value.len() >= SHORTEST && value != REDACTED {
-            self.taken.push(value.to_owned());
+        for part in value.split(REDACTED).filter(|part| part.len() >= SHORTEST) {
+            if self.is_past || self.taken.contains(part) {
+                continue;
+            }
+            self.taken_bytes += part.len();
+            self.is_past = self.taken.len() >= VALUES || self.taken_bytes > VALUE_BYTES;
+            if !self.is_past {
+                self.taken.insert(part.to_owned());
+            }
         }
+    }
+
+    /// To be called when values were taken, before a text is searched for them.
+    fn seal(&mut self) {
+        self.finder = Finder::of(self.taken.iter().map(String::as_str));
     }
 
     /// The request; none where its body is no text.
@@ -49,6 +78,7 @@ impl<'a> Redaction<'a> {
             }
         }
         let body = if view.body.is_empty() { None } else { Some(Content::Text(self.body(view.body)?)) };
+        self.seal();
         let owned = |text: &str| text.to_owned();
         let part = RequestPart {
             method: owned(view.method),
@@ -74,13 +104,12 @@ impl<'a> Redaction<'a> {
         }
         // What cannot be searched may hold anything.
         let Ok(mut value) = serde_json::from_str::<Value>(text) else { return Some(REDACTED.to_owned()) };
-        let before = self.taken.len();
         let mut found = false;
         for pointer in &self.record.redact_body {
             let segments: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
             found |= self.walk(&mut value, &segments);
         }
-        match found || self.taken.len() > before {
+        match found {
             true => Some(value.to_string()),
             false => Some(text.to_owned()),
         }
@@ -133,7 +162,9 @@ impl<'a> Redaction<'a> {
             self.take(value.expose());
             (key.clone(), REDACTED.to_owned())
         });
-        settings.collect()
+        let settings = settings.collect();
+        self.seal();
+        settings
     }
 
     /// What `kv` held, as far as it is text.
@@ -144,17 +175,20 @@ impl<'a> Redaction<'a> {
 
     /// Exchanges with other systems. A query is where keys are passed: it is not kept.
     pub(super) fn exchanges(&mut self, heard: Vec<HeardExchange>) -> Vec<Exchange> {
-        heard.into_iter().map(|exchange| self.exchange(exchange)).collect()
+        let bodies = heard.iter().map(|exchange| self.body(&exchange.answer.as_ref().ok()?.body));
+        let bodies: Vec<Option<String>> = bodies.collect();
+        self.seal();
+        heard.into_iter().zip(bodies).map(|(exchange, body)| self.exchange(exchange, body)).collect()
     }
 
-    fn exchange(&mut self, HeardExchange { method, url, answer }: HeardExchange) -> Exchange {
+    fn exchange(&self, HeardExchange { method, url, answer }: HeardExchange, body: Option<String>) -> Exchange {
         let url = match url.split_once('?') {
             Some((url, _)) => format!("{}?{REDACTED}", self.text(url)),
             None => self.text(&url),
         };
         let (status, headers, body, fault) = match answer {
             Ok(answer) => {
-                let body = self.body(&answer.body).map(|text| Content::Text(self.text(&text)));
+                let body = body.map(|text| Content::Text(self.text(&text)));
                 let kept = answer.headers.into_iter().filter(|(name, _)| name != "set-cookie");
                 let headers = kept.map(|(name, value)| (name, self.text(&value))).collect();
                 (Some(answer.status), headers, body, None)
@@ -197,19 +231,122 @@ impl<'a> Redaction<'a> {
         pairs.into_iter().map(|(name, value)| (name, self.text(&value))).collect()
     }
 
+    /// What is no text in a body would be kept as text all the same.
     fn bytes(&self, body: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let body = body?;
-        match std::str::from_utf8(&body) {
-            Ok(text) if !self.taken.is_empty() => Some(self.text(text).into_bytes()),
-            _ => Some(body),
+        match self.taken.is_empty() {
+            true => Some(body),
+            false => Some(self.text(&String::from_utf8_lossy(&body)).into_bytes()),
         }
     }
 
+    /// Searches what was there, and never what was put in a value's place.
     fn text(&self, text: &str) -> String {
-        self.taken.iter().fold(text.to_owned(), |text, taken| match text.contains(taken.as_str()) {
-            true => text.replace(taken.as_str(), REDACTED),
-            false => text,
-        })
+        let parts: Vec<String> = text.split(REDACTED).map(|part| self.finder.cover(part)).collect();
+        parts.join(REDACTED)
+    }
+}
+
+/// Finds many values in one pass (Aho and Corasick, 1975): the work grows with the text and not with how many they are.
+/// The crate of that name finds either no match that overlaps another, which would leave a value's end, or all of them, which
+/// has no bound.
+struct Finder {
+    /// Beginnings of values; the first is the empty one.
+    nodes: Vec<Node>,
+}
+
+#[derive(Default)]
+struct Node {
+    /// What it becomes with one byte more, by that byte.
+    next: Vec<(u8, usize)>,
+    /// The longest other beginning that it ends with.
+    fallback: usize,
+    /// Bytes of the longest value that it ends with; 0 where it ends with none.
+    longest: usize,
+}
+
+impl Finder {
+    fn of<'v>(values: impl Iterator<Item = &'v str>) -> Self {
+        let mut finder = Finder { nodes: vec![Node::default()] };
+        values.for_each(|value| finder.insert(value.as_bytes()));
+        finder.link();
+        finder
+    }
+
+    fn insert(&mut self, value: &[u8]) {
+        let mut at = 0_usize;
+        for &byte in value {
+            let new = self.nodes.len();
+            let next = &mut self.nodes[at].next;
+            at = match next.binary_search_by_key(&byte, |(byte, _)| *byte) {
+                Ok(place) => next[place].1,
+                Err(place) => {
+                    next.insert(place, (byte, new));
+                    self.nodes.push(Node::default());
+                    new
+                }
+            };
+        }
+        self.nodes[at].longest = value.len();
+    }
+
+    /// Shorter beginnings before longer ones: a fallback is shorter.
+    fn link(&mut self) {
+        let mut queue = VecDeque::from([0_usize]);
+        while let Some(at) = queue.pop_front() {
+            for (byte, child) in self.nodes[at].next.clone() {
+                let fallback = if at == 0 { 0 } else { self.step(self.nodes[at].fallback, byte) };
+                let longest = self.nodes[fallback].longest;
+                let node = &mut self.nodes[child];
+                node.fallback = fallback;
+                node.longest = node.longest.max(longest);
+                queue.push_back(child);
+            }
+        }
+    }
+
+    /// The longest beginning that `at` ends with once `byte` follows it.
+    fn step(&self, mut at: usize, byte: u8) -> usize {
+        loop {
+            let node = &self.nodes[at];
+            match node.next.binary_search_by_key(&byte, |(byte, _)| *byte) {
+                Ok(place) => return node.next[place].1,
+                Err(_) if at == 0 => return 0,
+                Err(_) => at = node.fallback,
+            }
+        }
+    }
+
+    /// Where values are, in order; where they overlap, as one.
+    fn found(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        let mut at = 0;
+        for (end, &byte) in (1..).zip(text) {
+            at = self.step(at, byte);
+            let longest = self.nodes[at].longest;
+            if longest == 0 {
+                continue;
+            }
+            let mut start = end - longest;
+            while let Some(last) = found.pop_if(|last| start < last.end) {
+                start = start.min(last.start);
+            }
+            found.push(start..end);
+        }
+        found
+    }
+
+    /// The text with [`REDACTED`] in the place of what is found.
+    fn cover(&self, text: &str) -> String {
+        let mut covered = String::with_capacity(text.len());
+        let mut at = 0;
+        for Range { start, end } in self.found(text.as_bytes()) {
+            covered.push_str(text.get(at..start).unwrap_or_default());
+            covered.push_str(REDACTED);
+            at = end;
+        }
+        covered.push_str(text.get(at..).unwrap_or_default());
+        covered
     }
 }
 

@@ -68,6 +68,52 @@ fn a_body_that_cannot_be_searched_is_not_kept() {
 }
 
 #[test]
+fn what_stands_for_a_value_is_not_searched_and_the_longest_goes_first() {
+    let record = record();
+    let mut redaction = Redaction::new(&record);
+    let secrets = ["red", "act", "redact", "key", "long-key-7", "ey-7-more", "REDACTED", "[redacted]tail"];
+    let config = secrets.iter().enumerate();
+    let config = config.map(|(index, value)| (index.to_string(), sluis_model::plan::Secret::new(*value))).collect();
+    redaction.config(&config);
+    for (path, kept) in [
+        ("/redact", "/[redacted]"),
+        ("/red/act/[redacted]", "/[redacted]/[redacted]/[redacted]"),
+        ("/redred", "/[redacted][redacted]"),
+        ("/long-key-7/grüße", "/[redacted]/grüße"),
+        ("/long-key-7-more/x", "/[redacted]/x"),
+        ("/[redacted]tail", "/[redacted][redacted]"),
+        ("/re-d", "/re-d"),
+    ] {
+        let request = redaction.request(&RequestView { path, ..view(&[("x-other", "long-key-7")], "") }).unwrap();
+        assert_eq!((request.path.as_str(), request.headers["x-other"].as_str()), (kept, "[redacted]"));
+    }
+    let said = Decision::Respond(sluis_model::hook::ResponseChange {
+        body: Some(b"\xff long-key-7".to_vec()),
+        ..Default::default()
+    });
+    let Decision::Respond(said) = redaction.decision(said) else { panic!("another verb") };
+    assert!(!String::from_utf8_lossy(&said.body.unwrap()).contains("long-key"));
+    assert!(!redaction.is_past());
+}
+
+#[test]
+fn what_takes_too_much_is_not_kept() {
+    let record = record();
+    let lines = |notes: Vec<String>| {
+        let lines: Vec<Value> = notes.into_iter().map(|note| json!({ "note": note })).collect();
+        json!({ "lines": lines }).to_string()
+    };
+    let is_past = |notes: Vec<String>| {
+        let mut redaction = Redaction::new(&record);
+        redaction.request(&view(&[], &lines(notes))).unwrap();
+        redaction.is_past()
+    };
+    assert!(!is_past(vec!["the same".to_owned(); 5_000]));
+    assert!(is_past((0..5_000).map(|note| format!("note {note}")).collect()));
+    assert!(is_past(vec!["x".repeat(100_000)]));
+}
+
+#[test]
 fn the_last_requests_are_kept_and_no_more_than_fit() {
     let recorder = Recorder::default();
     let keep = |id: usize, size: usize| {
