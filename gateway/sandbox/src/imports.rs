@@ -6,6 +6,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::Engine;
 
 use crate::capability::{Offer, offer};
+use crate::ceilings::NESTING;
 use crate::contract::{ON_EVENT, ON_REQUEST, ON_REQUEST_HEAD, ON_RESPONSE};
 use crate::error::LoadError;
 use crate::text;
@@ -41,15 +42,22 @@ pub(crate) fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                 return Err(LoadError::WrongWorld("a core module; make a component of it".into()));
             }
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                if depth > NESTING {
+                    return Err(LoadError::TooComplex(format!("{depth} components in one another, at most {NESTING}")));
+                }
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
+                at_most_items(&surface, section.count())?;
                 for import in section {
                     let import = import.map_err(|error| malformed(&error))?;
                     surface.imports.push(text::escape(import.name.name, NAME_BYTES));
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
+                at_most_items(&surface, section.count())?;
                 for export in section {
                     let export = export.map_err(|error| malformed(&error))?;
                     surface.exports.push(text::escape(export.name.name, NAME_BYTES));
@@ -57,11 +65,18 @@ pub(crate) fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
             }
             _ => {}
         }
-        if surface.imports.len() + surface.exports.len() > ITEMS {
-            return Err(LoadError::TooComplex(format!("more than {ITEMS} imports and exports")));
-        }
     }
     Ok(surface)
+}
+
+/// Refuses a section by its count, of which the parser reads no more, before any of its entries is read and kept.
+fn at_most_items(surface: &Surface, more: u32) -> Result<(), LoadError> {
+    let read = surface.imports.len() + surface.exports.len();
+    let more = usize::try_from(more).unwrap_or(usize::MAX);
+    if read.saturating_add(more) > ITEMS {
+        return Err(LoadError::TooComplex(format!("more than {ITEMS} imports and exports")));
+    }
+    Ok(())
 }
 
 fn malformed(error: &wasmparser::Error) -> LoadError {
@@ -148,5 +163,32 @@ mod tests {
         assert_eq!(surface(b"\0asm\x01\0\0\0").map_err(|e| e.code()), Err("wrong-world"));
         let bare = surface(b"\0asm\x0d\0\x01\0").and_then(|surface| admit(&surface, &[]));
         assert_eq!(bare.map_err(|e| e.code()), Err("wrong-world"));
+    }
+    /// A section of a component: its id, and less than 128 bytes of it.
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        [&[id, u8::try_from(content.len()).unwrap_or(u8::MAX)][..], content].concat()
+    }
+
+    #[test]
+    fn a_count_is_refused_before_its_entries_are_read() {
+        // 1,001 in LEB128, with no entry behind it.
+        for id in [10, 11] {
+            let bytes = [&b"\0asm\x0d\0\x01\0"[..], &section(id, &[0xe9, 0x07])[..]].concat();
+            assert_eq!(surface(&bytes).map_err(|e| e.code()), Err("too-complex"), "{id}");
+        }
+    }
+
+    #[test]
+    fn components_in_one_another_are_refused_past_the_ceiling() {
+        let nested = |depth: u32| {
+            let empty = b"\0asm\x0d\0\x01\0".to_vec();
+            (0..depth).fold(empty.clone(), |inner, _| {
+                // Its length, less than 2^14, in two bytes of LEB128.
+                let length = [inner.len() as u8 | 0x80, (inner.len() >> 7) as u8];
+                [&empty[..], &[4][..], &length[..], &inner[..]].concat()
+            })
+        };
+        assert_eq!(surface(&nested(NESTING)), Ok(Surface::default()));
+        assert_eq!(surface(&nested(NESTING + 1)).map_err(|e| e.code()), Err("too-complex"));
     }
 }
