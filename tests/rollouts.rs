@@ -124,6 +124,42 @@ fn a168_a_canary_that_traps_rolls_itself_back() {
     assert_eq!(audit[0]["actor"], "gateway");
 }
 
+/// Takes a grant from acme, and waits until that is in force.
+fn revoke(shop: &Workshop, grant: &str) {
+    let config = shop.gateway.dir().join("gateway.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let without = text.replacen(&format!(", {grant}"), "", 1);
+    assert_ne!(text, without);
+    std::fs::write(&config, without).unwrap();
+    eventually("the new plan is in force", Duration::from_secs(20), || {
+        (shop.gateway.metric("sluis_config_generation") >= 2.0).then_some(())
+    });
+}
+
+#[test]
+fn what_is_not_granted_any_more_serves_no_more() {
+    let shop = two_versions();
+    assert_eq!(shop.who(), "first1");
+    revoke(&shop, "kv");
+    assert_eq!(shop.post("acme", "/", "/refuse/422").status, 503);
+}
+
+#[test]
+fn what_is_quarantined_serves_no_more_although_the_one_before_does_not_load() {
+    let shop = Workshop::open();
+    shop.kept("1.0.0", &example("tester"));
+    shop.kept("2.0.0", &example("panics"));
+    shop.deploy("1.0.0");
+    shop.deploy("2.0.0");
+    revoke(&shop, "kv");
+    eventually("it is quarantined", Duration::from_secs(30), || {
+        (shop.post("acme", BROKEN, "/echo").status == 503).then_some(())
+    });
+    let plugin = shop.orders();
+    assert_eq!((stable(&plugin), &plugin["rollout"]["quarantined"]), ("1.0.0", &json!(["2.0.0"])));
+    assert_eq!(shop.post("acme", "/unknown", "/echo").status, 503, "what it would answer well is refused as well");
+}
+
 #[test]
 fn a168_a_version_that_traps_five_times_is_quarantined_and_the_last_good_one_serves() {
     let shop = two_versions();

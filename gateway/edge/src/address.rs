@@ -5,17 +5,20 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use hyper_util::client::legacy::connect::dns::Name;
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 /// Addresses of one name that are tried at most.
 const MOST_ADDRESSES: usize = 16;
+/// Names that are looked up at once.
+const MOST_LOOKUPS: usize = 64;
 
 /// Name → addresses.
 #[async_trait]
@@ -24,13 +27,29 @@ pub trait Resolve: Send + Sync {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// The operating system's resolver.
-pub struct SystemResolver;
+/// The operating system's resolver, for a few names at once: a lookup cannot be ended, goes on after whoever asked has
+/// gone, and takes a thread of those that the gateway's own lookups need.
+pub struct SystemResolver {
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        SystemResolver { lookups: Arc::new(Semaphore::new(MOST_LOOKUPS)) }
+    }
+}
 
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+        let permit = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let host = host.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let found = (host.as_str(), 0).to_socket_addrs();
+            drop(permit);
+            found
+        });
+        Ok(lookup.await.map_err(io::Error::other)??.map(|address| address.ip()).collect())
     }
 }
 

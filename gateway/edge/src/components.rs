@@ -41,7 +41,7 @@ pub enum ComponentError {
     NothingServes,
 }
 
-/// A plugin that did not load; its slots keep what they had, or answer 503.
+/// A plugin that did not load; its slots keep what they had, if that may serve, or answer 503.
 #[derive(Debug)]
 pub struct Unloaded {
     /// Whose.
@@ -58,7 +58,8 @@ impl Components {
         Arc::new(Components { sandbox, registry, changing: Mutex::new(()) })
     }
 
-    /// Loads every tenant's plugins. One that fails leaves the others alone: where there was one before, that stays.
+    /// Loads every tenant's plugins. One that fails leaves the others alone: where there was one before, that stays, unless
+    /// it can do what it may not any more, or was taken out of service.
     pub async fn load(
         self: &Arc<Self>,
         plan: &Arc<Plan>,
@@ -78,7 +79,8 @@ impl Components {
                 let (this, plan) = (self.clone(), plan.clone());
                 running.spawn(async move {
                     let rollout = rollout.unwrap_or_default();
-                    let result = this.serving(&plan, &tenant, &name, rollout, before.as_deref()).await;
+                    let result = this.serving(&plan, &tenant, &name, rollout.clone(), before.as_deref()).await;
+                    let before = before.filter(|before| may_stay(before, &rollout, result.as_ref().err()));
                     (tenant.id.clone(), name, before, result)
                 });
             }
@@ -145,6 +147,13 @@ impl Components {
 fn falls_back(tenant: &Tenant, name: &str) -> bool {
     let fills = |slot: &Arc<str>| tenant.plugins.get(slot).is_some_and(|plugin| **plugin == *name);
     tenant.on_error.iter().any(|(slot, on_error)| *on_error == OnError::Previous && fills(slot))
+}
+
+/// Whether what served goes on where what should serve does not load.
+fn may_stay(before: &Serving, rollout: &Rollout, error: Option<&ComponentError>) -> bool {
+    let revoked =
+        matches!(error, Some(ComponentError::NothingServes | ComponentError::Load(LoadError::CapabilityNotGranted(_))));
+    !revoked && !before.rollout().in_use().any(|version| rollout.is_quarantined(version))
 }
 
 fn serving_in(generation: Option<&Generation>, tenant: &str, plugin: &str) -> Option<Arc<Serving>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use sluis_model::fields;
 use sluis_model::hook::{
-    CallFault, CheckedDecision, CheckedResponse, OutputFault, RequestView, ResponseView, Usage, check_decision,
+    Budget, CallFault, CheckedDecision, CheckedResponse, OutputFault, RequestView, ResponseView, Usage, check_decision,
     check_response,
 };
 use sluis_model::refusal::Refusal;
@@ -146,8 +146,8 @@ fn note(app: &App, tenant: &TenantState, served: &Served, correlation_id: &str, 
         "plugin gave no decision"
     );
     tenant.log.push(Clock::unix_millis(), &served.plugin.name, "fault", correlation_id, fault.reason());
-    // That no slot was free is no fault of the component's.
-    if !matches!(fault, CallFault::Capacity) {
+    // That no slot was free, or the host did not answer in time, is no fault of the component's.
+    if !matches!(fault, CallFault::Capacity | CallFault::Budget(Budget::HostWait)) {
         faulted(app, tenant, served);
     }
 }

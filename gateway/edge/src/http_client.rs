@@ -46,7 +46,7 @@ impl HttpConnections {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
+        let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let connections = |allow_private| connections(tls.clone(), Guarded { inner: resolver.clone(), allow_private });
         let requests = metrics.plugin_http_requests.clone();
         Ok(Arc::new(HttpConnections { public: connections(false), any: connections(true), requests }))

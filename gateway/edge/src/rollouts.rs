@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::components::{ComponentError, Components};
 use crate::serving::TenantPlugin;
-use crate::state::{App, TenantState};
+use crate::state::{App, Generation, TenantState};
 use crate::uploads::Uploads;
 
 /// How often candidates are judged.
@@ -55,6 +55,15 @@ pub enum RolloutError {
     /// The registry, or the state of the rollout.
     #[error(transparent)]
     Registry(RegistryError),
+    /// The operator wants nothing changed now, for this reason.
+    #[error("{0}")]
+    Frozen(String),
+    /// What a verdict was about has been changed meanwhile.
+    #[error("changed meanwhile")]
+    Outdated,
+    /// The gateway failed.
+    #[error("the order was given up")]
+    GivenUp,
     /// Too many uploads at once.
     #[error("too many uploads at once")]
     Overloaded,
@@ -99,16 +108,31 @@ impl Rollouts {
         &self.app
     }
 
-    /// Follows an order; when it returns, the next request is served by what it answers.
-    pub async fn order(&self, id: PluginId, order: Order, by: Actor) -> Result<Rollout, RolloutError> {
+    /// Follows an order; when it returns, the next request is served by what it answers. It is followed to its end although
+    /// nobody waits for that any more: what is on disk must not differ from what serves.
+    pub async fn order(
+        self: &Arc<Self>,
+        id: PluginId,
+        order: Order,
+        by: Actor,
+        only: Only,
+    ) -> Result<Rollout, RolloutError> {
+        let this = self.clone();
+        let followed = tokio::spawn(async move { this.follow(id, order, by, only).await });
+        followed.await.unwrap_or(Err(RolloutError::GivenUp))
+    }
+
+    async fn follow(&self, id: PluginId, order: Order, by: Actor, only: Only) -> Result<Rollout, RolloutError> {
         let _changing = self.components.changing.lock().await;
         let generation = self.app.generation.load_full();
         let tenant = generation.tenants.get(&*id.tenant);
+        only.check(&generation, tenant.and_then(|tenant| plugin_named(tenant, &id.name)))?;
         // What does not load must not be promised.
         if let (Some(tenant), Some(version)) = (tenant, self.will_serve(&id, &order).await?) {
             self.components.version(&tenant.tenant, &id.name, &version).await?;
         }
         let action = order.label();
+        let quarantines = matches!(order, Order::Quarantine(_));
         let rollout = self.components.registry.roll(id.clone(), order, by.clone()).await?;
         tracing::info!(
             tenant = id.tenant,
@@ -133,7 +157,13 @@ impl Rollouts {
             match serving.await {
                 Ok(serving) => plugin.serving.store(Some(serving)),
                 Err(ComponentError::NothingServes) => plugin.serving.store(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // What was taken out of service serves no more, although nothing else can.
+                    if quarantines {
+                        plugin.serving.store(None);
+                    }
+                    return Err(error.into());
+                }
             }
         }
         Ok(rollout)
@@ -163,44 +193,76 @@ impl Rollouts {
         }
     }
 
-    async fn quarantine(&self, Trouble { tenant, plugin, version }: Trouble) {
+    async fn quarantine(self: &Arc<Self>, Trouble { tenant, plugin, version }: Trouble) {
         let id = PluginId { tenant: tenant.to_string(), name: plugin.to_string() };
         let reason = format!("{version} failed too often");
         let by = Actor { name: GATEWAY.to_owned(), reason };
-        match self.order(id, Order::Quarantine(version), by).await {
+        match self.order(id, Order::Quarantine(version), by, Only::default()).await {
             // Told twice, or rolled back meanwhile.
             Ok(_) | Err(RolloutError::Registry(RegistryError::Rollout(_))) => {}
             Err(error) => tracing::error!(tenant = &*tenant, plugin = &*plugin, %error, "quarantine failed"),
         }
     }
 
-    async fn judge(&self, now: u64) {
+    async fn judge(self: &Arc<Self>, now: u64) {
         let generation = self.app.generation.load_full();
         for tenant in generation.tenants.values() {
             for plugin in tenant.plugins() {
-                let Some((order, reason)) = verdict(plugin, now) else { continue };
-                if order == Order::Promote && generation.plan.plugins.frozen.is_some() {
-                    continue;
-                }
+                let Some(Judged { order, reason, revision }) = verdict(plugin, now) else { continue };
+                let only = Only { revision: Some(revision), unless_frozen: order == Order::Promote };
                 let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.name.to_string() };
                 let by = Actor { name: GATEWAY.to_owned(), reason: reason.to_owned() };
-                if let Err(error) = self.order(id, order, by).await {
-                    tracing::error!(tenant = &*tenant.tenant.id, plugin = &*plugin.name, %error, "verdict not followed");
+                match self.order(id, order, by, only).await {
+                    Ok(_) | Err(RolloutError::Frozen(_) | RolloutError::Outdated) => {}
+                    Err(error) => {
+                        tracing::error!(tenant = &*tenant.tenant.id, plugin = &*plugin.name, %error, "verdict not followed")
+                    }
                 }
             }
         }
     }
 }
 
-/// What is to be done about a plugin's candidate now, and why.
-fn verdict(plugin: &TenantPlugin, now: u64) -> Option<(Order, &'static str)> {
-    let serving = plugin.serving.load();
-    let (candidate, own, stable) = serving.as_ref()?.trial()?;
-    match candidate.judge(own, stable, now) {
-        Verdict::Wait => None,
-        Verdict::Promote => Some((Order::Promote, "the trial was passed")),
-        Verdict::Abandon(why) => Some((Order::Abandon, why)),
+/// What must still be so when an order's turn has come, for it to be followed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Only {
+    /// What serves is this revision of the rollout.
+    pub revision: Option<u64>,
+    /// The operator has not frozen what serves.
+    pub unless_frozen: bool,
+}
+
+impl Only {
+    fn check(self, generation: &Generation, plugin: Option<&Arc<TenantPlugin>>) -> Result<(), RolloutError> {
+        if let Some(reason) = generation.plan.plugins.frozen.as_ref().filter(|_| self.unless_frozen) {
+            return Err(RolloutError::Frozen(reason.to_string()));
+        }
+        let Some(revision) = self.revision else { return Ok(()) };
+        let serving = plugin.and_then(|plugin| plugin.serving.load_full());
+        let is_same = serving.is_some_and(|serving| serving.rollout().revision == revision);
+        if is_same { Ok(()) } else { Err(RolloutError::Outdated) }
     }
+}
+
+/// What is to be done about a candidate, and why.
+struct Judged {
+    order: Order,
+    reason: &'static str,
+    /// Of the rollout that it is a candidate of.
+    revision: u64,
+}
+
+/// What is to be done about a plugin's candidate now.
+fn verdict(plugin: &TenantPlugin, now: u64) -> Option<Judged> {
+    let serving = plugin.serving.load();
+    let serving = serving.as_ref()?;
+    let (candidate, own, stable) = serving.trial()?;
+    let (order, reason) = match candidate.judge(own, stable, now) {
+        Verdict::Wait => return None,
+        Verdict::Promote => (Order::Promote, "the trial was passed"),
+        Verdict::Abandon(why) => (Order::Abandon, why),
+    };
+    Some(Judged { order, reason, revision: serving.rollout().revision })
 }
 
 fn plugin_named<'a>(tenant: &'a TenantState, name: &str) -> Option<&'a Arc<TenantPlugin>> {

@@ -184,7 +184,12 @@ impl Serving {
             let version = rollout.candidate.as_ref().map(|candidate| &candidate.version);
             let on_trial = before.and_then(|before| before.candidate.as_ref()).filter(|_| same_trial);
             match on_trial.filter(|trial| Arc::ptr_eq(&trial.served.plugin, &plugin) || trial.is(&plugin)) {
-                Some(trial) => Trial { served: trial.served.clone(), stable_before: trial.stable_before },
+                Some(trial) => {
+                    // Held against the version that it was held against, or from here on against the one that serves now.
+                    let same = before.is_some_and(|before| Arc::ptr_eq(&before.stable, &stable));
+                    let stable_before = if same { trial.stable_before } else { stable.tally() };
+                    Trial { served: trial.served.clone(), stable_before }
+                }
                 None => Trial { served: Served::new(name, plugin, version.cloned()), stable_before: stable.tally() },
             }
         });
@@ -220,10 +225,10 @@ impl Serving {
         let (candidate, trial) = (self.rollout.candidate.as_ref()?, self.candidate.as_ref()?);
         let (now, before) = (self.stable.tally(), trial.stable_before);
         let since = Tally {
-            calls: now.calls - before.calls,
-            faults: now.faults - before.faults,
-            errors: now.errors - before.errors,
-            micros: now.micros - before.micros,
+            calls: now.calls.saturating_sub(before.calls),
+            faults: now.faults.saturating_sub(before.faults),
+            errors: now.errors.saturating_sub(before.errors),
+            micros: now.micros.saturating_sub(before.micros),
         };
         Some((candidate, trial.served.tally(), since))
     }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use sluis_ledger::Ledger;
 use sluis_model::kv::Kv;
 use sluis_model::limits::{Permits, Rate};
-use sluis_model::plan::{Plan, Route, Tenant};
+use sluis_model::plan::{Grant, Plan, Route, Tenant};
 use sluis_sandbox::{KvScope, Scope};
 use tokio::sync::mpsc;
 
@@ -224,6 +224,7 @@ impl TenantState {
             let on_error = tenant.on_error.get(slot).copied().unwrap_or_default();
             slots.insert(slot.clone(), Slot { plugin: plugin.clone(), on_error });
         }
+        let granted = |grant| tenant.grants.contains(&grant);
         let shadow_scope = Scope {
             tenant: tenant.id.clone(),
             config: tenant.config.clone(),
@@ -231,8 +232,9 @@ impl TenantState {
             ..Scope::default()
         };
         let scope = Scope {
-            kv: Some(KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),
-            http: Some(TenantHttp::new(&capabilities.http, &tenant.id, &tenant.http)),
+            kv: granted(Grant::Kv).then(|| KvScope { store: capabilities.kv.clone(), quota: limits.kv_bytes }),
+            http: granted(Grant::HttpClient)
+                .then(|| TenantHttp::new(&capabilities.http, &tenant.id, &tenant.http) as _),
             ..shadow_scope.clone()
         };
         TenantState {

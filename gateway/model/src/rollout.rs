@@ -216,7 +216,8 @@ impl Rollout {
         if self.is_quarantined(version) { Err(RolloutFault::Quarantined) } else { Ok(()) }
     }
 
-    fn is_quarantined(&self, version: &Version) -> bool {
+    /// Whether this version was taken out of service.
+    pub fn is_quarantined(&self, version: &Version) -> bool {
         self.quarantined.iter().any(|quarantined| quarantined.version == *version)
     }
 

@@ -98,6 +98,7 @@ async fn bounded<R>(
         Ok(Err(error)) => Err(fault::classify(&error, store.data())),
         // Time that passed in line was not the guest's own.
         Err(_elapsed) if store.data().waits_for_turn() => Err(CallFault::Capacity),
+        Err(_elapsed) if store.data().waits_for_host() => Err(CallFault::Budget(Budget::HostWait)),
         Err(_elapsed) => Err(CallFault::Budget(Budget::Wall)),
     };
     let state = store.into_data();

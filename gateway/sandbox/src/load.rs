@@ -336,7 +336,7 @@ async fn try_out(loaded: &Loaded, memory: usize) -> Result<(), LoadError> {
         return Err(LoadError::WrongWorld(mismatch));
     }
     outcome.result.map_err(|fault| match fault {
-        CallFault::Budget(Budget::Cpu | Budget::Wall) => LoadError::InitTimeout,
+        CallFault::Budget(Budget::Cpu | Budget::Wall | Budget::HostWait) => LoadError::InitTimeout,
         CallFault::Budget(Budget::Memory) => LoadError::DoesNotFit("its start asks for more memory".into()),
         CallFault::Budget(Budget::HostCalls) => LoadError::InitTrap("too many host calls".into()),
         CallFault::Capacity => LoadError::Capacity,

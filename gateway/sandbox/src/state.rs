@@ -113,6 +113,8 @@ pub(crate) struct CallState {
     pub(crate) cpu: Arc<CpuClock>,
     /// Taken once the call is a long one, before it begins where the tenant's last one was heavy.
     seat: Option<Arc<Seat>>,
+    /// A host function is at work for it.
+    waits_for_host: bool,
     pub(crate) meter: Meter,
     pub(crate) host_calls: u32,
     pub(crate) http_requests: u32,
@@ -144,6 +146,11 @@ impl CallState {
         self.seat.as_ref().is_some_and(|seat| seat.waits())
     }
 
+    /// Whether it waits for storage, or for another system.
+    pub(crate) fn waits_for_host(&self) -> bool {
+        self.waits_for_host
+    }
+
     /// Keeps a line, or counts it as dropped.
     pub(crate) fn log(&mut self, level: LogLevel, message: &str) {
         if self.logs.len() >= self.limits.log_lines as usize {
@@ -173,10 +180,16 @@ impl CallState {
 
 /// Waits for what a host function does. A long call gives its turn back meanwhile.
 pub(crate) async fn wait<T>(cx: &mut StoreContextMut<'_, CallState>, work: impl Future<Output = T>) -> T {
-    let Some(seat) = cx.data().seat.clone() else { return work.await };
-    seat.leave();
+    let seat = cx.data().seat.clone();
+    if let Some(seat) = &seat {
+        seat.leave();
+    }
+    cx.data_mut().waits_for_host = true;
     let done = work.await;
-    seat.next_turn().await;
+    cx.data_mut().waits_for_host = false;
+    if let Some(seat) = seat {
+        seat.next_turn().await;
+    }
     done
 }
 
@@ -195,6 +208,7 @@ pub(crate) fn store(
         scope,
         cpu,
         seat,
+        waits_for_host: false,
         meter: Meter::new(limits.memory, core.memory),
         host_calls: 0,
         http_requests: 0,

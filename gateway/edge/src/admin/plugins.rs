@@ -20,7 +20,7 @@ use super::views::{
     RollBack, RolloutView, TrialView, Uploaded, VersionView,
 };
 use crate::clock::Clock;
-use crate::rollouts::Rollouts;
+use crate::rollouts::{Only, Rollouts};
 use crate::state::TenantState;
 use crate::uploads::Report;
 
@@ -263,7 +263,7 @@ async fn take(
 }
 
 async fn follow(
-    app: &Rollouts,
+    app: &Arc<Rollouts>,
     caller: &Caller,
     (tenant, plugin): (&str, String),
     order: Order,
@@ -271,10 +271,8 @@ async fn follow(
 ) -> Result<Json<RolloutView>, Problem> {
     let id = id(caller.tenant(tenant)?, plugin)?;
     let goes_back = matches!(order, Order::RollBack(_) | Order::Abandon);
-    if let Some(reason) = caller.generation.plan.plugins.frozen.as_ref().filter(|_| !goes_back && !caller.operates()) {
-        return Err(Problem::frozen(reason));
-    }
-    Ok(Json(app.order(id, order, caller.actor(reason)).await?.into()))
+    let only = Only { unless_frozen: !goes_back && !caller.operates(), ..Only::default() };
+    Ok(Json(app.order(id, order, caller.actor(reason), only).await?.into()))
 }
 
 fn id(tenant: &TenantState, plugin: String) -> Result<PluginId, Problem> {

@@ -212,6 +212,11 @@ impl From<RolloutError> for Problem {
             RolloutError::Unreadable(error) => Problem::failed(422, "fixtures-malformed", error),
             RolloutError::Fixtures(_) => Problem::failed(422, "fixtures-failed", error),
             RolloutError::Registry(error) => error.into(),
+            RolloutError::Frozen(reason) => Problem::frozen(&reason),
+            RolloutError::Outdated => {
+                Problem::new(409, "rollout-conflict", "The rollout does not allow it").detail(error)
+            }
+            RolloutError::GivenUp => Problem::storage_unavailable(),
             RolloutError::TenantBusy => {
                 let problem = Problem::new(429, "too-many-uploads", "The tenant has too many uploads under way");
                 Problem { retry_after: Some(1), ..problem }

@@ -107,7 +107,7 @@ impl HttpFetch {
 
 impl Default for HttpFetch {
     fn default() -> Self {
-        HttpFetch::new(Arc::new(SystemResolver))
+        HttpFetch::new(Arc::new(SystemResolver::default()))
     }
 }
 

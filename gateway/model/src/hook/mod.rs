@@ -193,6 +193,8 @@ impl CallFault {
 pub enum Budget {
     Cpu,
     Wall,
+    /// The same, while it waited for what it had asked of the host: the fault may be that of storage or of another system.
+    HostWait,
     Memory,
     HostCalls,
 }
@@ -224,6 +226,7 @@ impl Budget {
         match self {
             Budget::Cpu => "cpu",
             Budget::Wall => "wall",
+            Budget::HostWait => "host_wait",
             Budget::Memory => "memory",
             Budget::HostCalls => "host_calls",
         }
