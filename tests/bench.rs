@@ -48,10 +48,13 @@ fn a_run_is_summed_up_judged_and_written() {
     assert_eq!(result["recording"]["all"]["ok"], 50);
     assert_eq!(result["verdict"]["holds"], true);
     assert!(std::fs::read_to_string(&page).unwrap().contains("<svg"));
-    let (code, said, why) = run(&target, &["--path", "/refused", "--slo", "error<10%,refused=50"]);
-    assert_eq!(code, 99, "{said}{why}");
+    let refused = ["--path", "/refused", "--slo", "error<10%,refused=50", "--out", json.to_str().unwrap()];
+    let (code, said, why) = run(&target, &refused);
+    // A machine that is too busy to send fifty requests in time has no verdict to give.
+    let limited = read(&json)["generator"]["invalid"].as_array().is_some_and(|why| !why.is_empty());
+    assert_eq!(code, if limited { 1 } else { 99 }, "{said}{why}");
     assert!(said.contains("SLO FAIL") && said.contains("✖ error<10%   100.00 %"), "{said}");
-    assert!(said.contains("errors: 400 50") && why.ends_with("the pass lines are broken\n"), "{said}{why}");
+    assert!(said.contains("errors: 400 50") && why.contains("the pass lines are broken"), "{said}{why}");
 }
 
 fn refused() -> Reply {

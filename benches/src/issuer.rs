@@ -1,7 +1,7 @@
 //! The issuer of tokens: JWTs (RFC 7519) signed with ES256, RS256 or EdDSA (RFC 7518 §3.1, RFC 8037), its key set, keys
 //! that change, and tokens that are wrong on purpose.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -21,8 +21,10 @@ pub const ISSUER: &str = "https://idp.test";
 pub const AUDIENCE: &str = "erp";
 /// The `scope` of its tokens unless another is asked for.
 pub const SCOPE: &str = "orders:write";
-/// Seconds that its tokens are good for.
-const LIFETIME: u64 = 3_600;
+/// How long its tokens are good for unless another time is asked for.
+pub const LIFETIME: Duration = Duration::from_secs(3_600);
+/// Seconds since those that are expired on purpose have been.
+const EXPIRED_FOR: u64 = 3_600;
 
 /// How a token is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +115,7 @@ pub struct Issuer {
     former: Vec<Key>,
     /// How often keys were changed.
     rotation: u32,
+    lifetime: Duration,
 }
 
 impl Issuer {
@@ -123,10 +126,20 @@ impl Issuer {
 
     /// With a new key of each of these, at least one.
     pub fn with(algorithms: &[Algorithm]) -> Result<Self, Error> {
-        let mut issuer =
-            Issuer { algorithms: algorithms.to_vec(), signing: Vec::new(), former: Vec::new(), rotation: 0 };
+        let mut issuer = Issuer {
+            algorithms: algorithms.to_vec(),
+            signing: Vec::new(),
+            former: Vec::new(),
+            rotation: 0,
+            lifetime: LIFETIME,
+        };
         issuer.rotate()?;
         Ok(issuer)
+    }
+
+    /// Tokens are good for so long from here on: they have to outlive the run that sends them.
+    pub fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime;
     }
 
     /// Signs with new keys from here on; the ones from before stay in the set.
@@ -150,13 +163,14 @@ impl Issuer {
         json!({ "keys": keys }).to_string()
     }
 
-    /// A token of a tenant's user, good for an hour.
+    /// A token of a tenant's user, good for the issuer's lifetime of tokens.
     pub fn token(&self, tenant: &str, subject: &str) -> Result<String, Error> {
         let algorithm = *self.algorithms.first().ok_or("an issuer without keys")?;
         self.sign(algorithm, Subject { tenant: Some(tenant), name: subject, scope: SCOPE }, None)
     }
 
-    /// A token signed with this algorithm, good for an hour unless something is wrong with it on purpose.
+    /// A token signed with this algorithm, good for the issuer's lifetime of tokens unless something is wrong with it on
+    /// purpose.
     pub fn sign(&self, algorithm: Algorithm, subject: Subject<'_>, flaw: Option<Flaw>) -> Result<String, Error> {
         let key = self.signing.iter().find(|key| key.algorithm == algorithm).ok_or("no key of this algorithm")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -165,12 +179,14 @@ impl Issuer {
             Some(Flaw::Unsigned) => (key.kid.clone(), "none"),
             _ => (key.kid.clone(), algorithm.name()),
         };
-        let from = if flaw == Some(Flaw::Expired) { now - 2 * LIFETIME } else { now };
+        let lifetime = self.lifetime.as_secs();
+        let past = if flaw == Some(Flaw::Expired) { lifetime.saturating_add(EXPIRED_FOR) } else { 0 };
+        let from = now.saturating_sub(past);
         let audience = if flaw == Some(Flaw::Audience) { "another-system" } else { AUDIENCE };
         let header = json!({ "alg": alg, "typ": "JWT", "kid": kid });
         let mut claims = json!({
             "iss": ISSUER, "aud": audience, "sub": subject.name, "scope": subject.scope,
-            "iat": from, "nbf": from - 5, "exp": from + LIFETIME,
+            "iat": from, "nbf": from.saturating_sub(5), "exp": from.saturating_add(lifetime),
         });
         if let Some(tenant) = subject.tenant {
             claims["tenant"] = tenant.into();
@@ -285,6 +301,16 @@ mod tests {
             let header = URL_SAFE_NO_PAD.decode(unsigned.split('.').next().unwrap()).unwrap();
             assert_eq!(serde_json::from_slice::<Value>(&header).unwrap()["alg"], "none");
         }
+    }
+
+    #[test]
+    fn tokens_live_as_long_as_asked_for_and_expired_ones_stay_in_the_past() {
+        let mut issuer = Issuer::new().unwrap();
+        issuer.set_lifetime(Duration::from_secs(7_200));
+        let claims = verify(&issuer, &issuer.token("acme", "anna").unwrap()).unwrap();
+        assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 7_200);
+        let expired = issuer.sign(Algorithm::Es256, ANNA, Some(Flaw::Expired)).unwrap();
+        assert_eq!(verify(&issuer, &expired), Err(ErrorKind::ExpiredSignature));
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub fn coordinate(
     }
     drop(send);
     runtime.spawn(pass_on(stop.clone(), peers.iter().cloned().zip(ready.iter().map(|ready| ready.run)).collect()));
-    let heard = hear(events, agents.len(), lines.abort, stop, |progress| {
+    let planned = job.schedule.duration();
+    let heard = hear(events, agents.len(), lines.abort, planned, stop, |progress| {
         tell(progress, &session::breakers(follower.as_ref()));
     });
     let began = SystemTime::now() - Duration::from_micros(u64::try_from(now_us() - at_us).unwrap_or(0));
@@ -152,6 +153,7 @@ fn hear(
     mut events: Receiver<Event>,
     agents: usize,
     mut abort: Option<crate::slo::Watch>,
+    planned: Duration,
     stop: &Stop,
     mut tell: impl FnMut(&Progress),
 ) -> Heard {
@@ -163,7 +165,7 @@ fn hear(
                 let under_way_agents = agents - heard.done.len() - heard.lost.len();
                 for progress in seconds.add(elapsed, &second, under_way, under_way_agents) {
                     tell(&progress);
-                    session::watch(&mut abort, &mut heard.aborted, progress, stop);
+                    session::watch(&mut abort, &mut heard.aborted, progress, planned, stop);
                 }
             }
             Event::Done(agent, done) => heard.done.push((agent, *done)),

@@ -116,7 +116,7 @@ impl Agent {
         let run = parts.get(2).and_then(|number| number.parse::<u64>().ok());
         Ok(match (request.method(), parts.as_slice(), run) {
             (&Method::GET, ["v1", "agent"], _) => {
-                let busy = self.state().run.is_some();
+                let busy = self.state().run.as_ref().is_some_and(|run| run.ready.is_none());
                 json(&Hello { version: VERSION.to_owned(), clock_us: now_us(), busy })
             }
             (&Method::POST, ["v1", "runs"], _) => self.prepare(request).await.unwrap_or_else(|refusal| refusal),

@@ -133,6 +133,20 @@ fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sen
 }
 
 #[test]
+fn a_run_that_was_never_started_keeps_nobody_out() {
+    let agent = Running::start();
+    let peer = call::Peer { address: agent.address.to_string(), secret: SECRET.to_owned() };
+    let job = job("http://127.0.0.1:1".to_owned(), 10);
+    let order = wire::Order { version: wire::VERSION.to_owned(), job, index: 0, of: 1 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        peer.prepare(&order).await.unwrap();
+        peer.greet().await.unwrap();
+        assert_eq!(peer.prepare(&order).await.unwrap().run, 2);
+    });
+}
+
+#[test]
 fn a_run_is_stopped_on_all_agents() {
     let agents = [Running::start()];
     let erp = Erp::start(Behaviour::default()).unwrap();

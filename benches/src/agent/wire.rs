@@ -23,7 +23,7 @@ pub struct Hello {
     pub version: String,
     /// Its clock, µs since 1970.
     pub clock_us: i64,
-    /// Whether it has a run already.
+    /// Whether it has a run under way; one that is only ready keeps nobody out.
     pub busy: bool,
 }
 

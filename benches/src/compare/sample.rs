@@ -124,7 +124,7 @@ pub(super) struct Draws {
 
 impl Draws {
     /// What the middle `level` of a measure's draws lies between, widened from their median for that the draws are from few
-    /// blocks. `None` where a draw had nothing of it.
+    /// runs or blocks. `None` where a draw had nothing of it.
     pub fn interval(&self, measure: usize, level: f64) -> Option<(f64, f64)> {
         let all = self.changes.get(measure)?;
         let mut drawn: Vec<f64> = all.iter().copied().filter(|change| change.is_finite()).collect();
@@ -163,18 +163,32 @@ pub(super) fn draw(sides: &[Side; 2], measures: &[Measure], draws: usize) -> Dra
             changes.push(change.unwrap_or(f64::NAN));
         }
     }
-    let blocks = |side: &Side| side.runs.iter().map(|run| run.0.len() as f64 / block(run.0.len()) as f64).sum();
-    Draws { changes, widening: widening(sides.iter().map(blocks).fold(f64::INFINITY, f64::min)) }
+    let (n, df) = sample_size(sides);
+    Draws { changes, widening: widening(n, df) }
 }
 
-/// What a percentile bootstrap's 99 % interval lacks where it draws from so many blocks: the spread of a sample is too small
-/// by one in n, and Student's t is wider than the normal distribution (T. Hesterberg, 2015, §3.3; t by its expansion in
-/// 1 / df).
-fn widening(blocks: f64) -> f64 {
+/// Of how many independent pieces a draw is, and the degrees of freedom of their spread. Where a side has several runs
+/// those are the pieces, as seconds of one run have in common what differs from run to run; otherwise blocks.
+fn sample_size(sides: &[Side; 2]) -> (f64, f64) {
+    let several = || sides.iter().map(|side| side.runs.len()).filter(|runs| *runs > 1);
+    if let Some(fewest) = several().min() {
+        return (fewest as f64, several().map(|runs| runs - 1).sum::<usize>() as f64);
+    }
+    let blocks = |side: &Side| side.runs.iter().map(|run| run.0.len() as f64 / block(run.0.len()) as f64).sum();
+    let blocks = sides.iter().map(blocks).fold(f64::INFINITY, f64::min).max(2.0);
+    (blocks, blocks - 1.0)
+}
+
+/// What a percentile bootstrap's 99 % interval lacks where it draws from `n` pieces, two at least: the spread of a sample
+/// is too small by one in n, and Student's t is wider than the normal distribution (T. Hesterberg, 2015, §3.3; t by its
+/// expansion in 1 / df).
+pub(super) fn widening(n: f64, df: f64) -> f64 {
     const Z: f64 = 2.575_829;
-    let df = (blocks - 1.0).max(1.0);
-    let t = Z + (Z.powi(3) + Z) / (4.0 * df) + (5.0 * Z.powi(5) + 16.0 * Z.powi(3) + 3.0 * Z) / (96.0 * df * df);
-    t / Z * (1.0 + 1.0 / df).sqrt()
+    let t = Z
+        + (Z.powi(3) + Z) / (4.0 * df)
+        + (5.0 * Z.powi(5) + 16.0 * Z.powi(3) + 3.0 * Z) / (96.0 * df.powi(2))
+        + (3.0 * Z.powi(7) + 19.0 * Z.powi(5) + 17.0 * Z.powi(3) - 15.0 * Z) / (384.0 * df.powi(3));
+    t / Z * (n / (n - 1.0)).sqrt()
 }
 
 fn block(length: usize) -> usize {

@@ -118,6 +118,17 @@ fn runs_that_differ_among_themselves_widen_the_interval() {
 }
 
 #[test]
+fn few_runs_widen_an_interval_as_student_s_t_does() {
+    // 99 % of t, by its table, over that of the normal distribution.
+    let table: [(f64, f64, f64); 3] = [(3.0, 4.0, 4.604), (5.0, 8.0, 3.355), (15.0, 14.0, 2.977)];
+    for (n, df, t) in table {
+        let exact = t / 2.575_829 * (n / (n - 1.0)).sqrt();
+        let found = super::sample::widening(n, df);
+        assert!((found / exact - 1.0).abs() < 0.02, "{n}: {found} instead of {exact}");
+    }
+}
+
+#[test]
 fn short_runs_are_noise_and_pass_no_gate() {
     let (one, other) = ([run_of(1, 5, |_| 5.0, 0.0)], [run_of(2, 5, |_| 50.0, 0.0)]);
     assert_eq!(words(&one, &other)["p50"], Word::Noise);

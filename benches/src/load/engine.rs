@@ -70,7 +70,10 @@ pub fn run(
     let destination = Arc::new(find(target)?);
     let addresses = destination.addresses.clone();
     let names = source.tenants().to_vec();
-    let warm_up = warm_up(schedule, bounds)?;
+    let warm_up = schedule.warm_up(bounds.warm_up).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))?;
+    // Of the whole: other generators' moments have the numbers between this one's.
+    let first = warm_up.as_ref().map_or(0, Schedule::total);
+    let warm_up = warm_up.map(|warm_up| warm_up.shared_as(schedule));
 
     let threads = bounds.threads.min(bounds.connections);
     let start = Instant::now() + RUN_UP;
@@ -81,7 +84,7 @@ pub fn run(
         destination: destination.clone(),
         warm_up: warm_up.as_ref().map(|warm_up| warm_up.share(index as u64, threads as u64)),
         schedule: schedule.share(index as u64, threads as u64),
-        first: warm_up.as_ref().map_or(0, Schedule::total),
+        first,
         start,
         began,
         connections: part(bounds.connections, threads, index),
@@ -148,15 +151,6 @@ fn find(target: &Target) -> Result<Destination, LoadError> {
         runtime.block_on(Destination::find(target))
     };
     std::thread::scope(|scope| scope.spawn(find).join().map_err(|_| LoadError::Panicked)?)
-}
-
-/// The schedule's first rate, for as long as the warm-up takes.
-fn warm_up(schedule: &Schedule, bounds: &Bounds) -> Result<Option<Schedule>, LoadError> {
-    if bounds.warm_up.is_zero() {
-        return Ok(None);
-    }
-    let warm_up = Schedule::constant(schedule.first_rate(), bounds.warm_up);
-    warm_up.map(|warm_up| Some(warm_up.shared_as(schedule))).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))
 }
 
 /// The `index`-th of `parts` parts of a whole that are as equal as can be.

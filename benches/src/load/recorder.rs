@@ -41,7 +41,10 @@ impl Recorder {
 
     /// Counts a request that was sent.
     pub fn record(&mut self, exchange: &Exchange) {
-        self.last_end = self.last_end.max(exchange.ended);
+        // One that was given up ended by the time limit, which says nothing about when answers came.
+        if exchange.status.is_some() {
+            self.last_end = self.last_end.max(exchange.ended);
+        }
         self.each(exchange.tenant, exchange.intended, |tally| tally.record(exchange));
     }
 

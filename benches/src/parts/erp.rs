@@ -125,6 +125,11 @@ impl Erp {
         room
     }
 
+    /// Knows a run no more: what is still to come of it is nobody's to miss.
+    pub fn forget(&self, run: &str) {
+        self.work.runs.write().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+
     /// Orders that it worked on at once at most, since the start or since this was asked last.
     pub fn at_once_at_most(&self) -> usize {
         self.work.at_most.swap(self.work.at_once.load(Ordering::Relaxed), Ordering::Relaxed)

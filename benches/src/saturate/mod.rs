@@ -27,6 +27,8 @@ const MAX_STEPS_DOWN: usize = 5;
 const MAX_HALVINGS: usize = 6;
 /// Rounds of looking closer around the knee.
 const KNEE_ROUNDS: usize = 2;
+/// Share of the moments that may go without a good answer at the knee: what turns most away answers the rest fast.
+const UNSERVED: f64 = 0.01;
 
 /// What to search for, and how.
 #[derive(Debug, Clone)]
@@ -120,6 +122,9 @@ pub struct Probe {
     pub p99_us: f64,
     /// Response time, µs.
     pub mean_us: f64,
+    /// Share of the moments that were shed, refused, not answered or never sent.
+    #[serde(default)]
+    pub unserved: f64,
     /// Of the lines.
     pub verdict: Verdict,
 }
@@ -306,14 +311,16 @@ impl Probe {
             p50_us: value(Measure::Percentile(50.0, Clock::Response)),
             p99_us: value(Measure::Percentile(99.0, Clock::Response)),
             mean_us: value(Measure::Mean(Clock::Response)),
+            unserved: observed.all.error_share() + observed.all.shed_share(),
             verdict,
         }
     }
 }
 
-/// The look with the highest power; the better of several at one rate stands for it.
+/// The look with the highest power, of those that served nearly all; the better of several at one rate stands for it.
 fn knee(probes: &[Probe]) -> Option<usize> {
-    let powers = probes.iter().enumerate().filter(|(_, probe)| probe.mean_us > 0.0 && probe.achieved > 0.0);
+    let serves = |probe: &Probe| probe.mean_us > 0.0 && probe.achieved > 0.0 && probe.unserved <= UNSERVED;
+    let powers = probes.iter().enumerate().filter(|(_, probe)| serves(probe));
     let power = |probe: &Probe| probe.achieved / probe.mean_us;
     let best = powers.clone().max_by(|(_, a), (_, b)| power(a).total_cmp(&power(b)))?;
     powers.into_iter().any(|(_, probe)| probe.rate != best.1.rate).then_some(best.0)

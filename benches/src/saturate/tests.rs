@@ -124,3 +124,21 @@ fn what_holds_shortly_but_never_long_is_unsteady() {
     assert_eq!(search(&settings, stopped, |_| {}).unwrap().outcome, Outcome::Interrupted);
     assert_eq!(search(&settings, |_, _| Err("unreachable"), |_| {}), Err("unreachable"));
 }
+
+#[test]
+fn a_rate_at_which_many_are_turned_away_is_no_knee() {
+    let look = |rate: f64, achieved: f64, mean_us: f64, unserved: f64| Probe {
+        phase: Phase::Climb,
+        rate,
+        seconds: 10.0,
+        achieved,
+        p50_us: mean_us,
+        p99_us: mean_us,
+        mean_us,
+        unserved,
+        verdict: Verdict { holds: true, lines: Vec::new() },
+    };
+    let looks = [look(100.0, 100.0, 900.0, 0.0), look(200.0, 199.0, 1_000.0, 0.005), look(400.0, 300.0, 500.0, 0.25)];
+    assert_eq!(knee(&looks), Some(1));
+    assert_eq!(knee(&looks[1..]), None, "one rate alone has no knee");
+}

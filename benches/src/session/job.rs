@@ -11,6 +11,7 @@ use crate::load::schedule::Schedule;
 use crate::load::{Bounds, Protocol, Target};
 use crate::result::{Plan, digest};
 use crate::workload::Workload;
+use crate::workload::traffic::Shape;
 
 /// A run, asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,7 +92,12 @@ impl Job {
     /// What is.
     pub fn check(&self) -> Result<(), SessionError> {
         self.target()?;
-        self.workload.check().map_err(SessionError::Workload)
+        let shape = Shape::of(&self.workload).map_err(SessionError::Workload)?;
+        if shape.has_flaws() && (self.tokens != Tokens::Minted || !shape.has_tokens()) {
+            let text = "bad_tokens: only tokens that are signed here can be bad, and this load has none";
+            return Err(SessionError::Asked(text.to_owned()));
+        }
+        Ok(())
     }
 
     /// As the result tells it.

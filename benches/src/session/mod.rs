@@ -91,7 +91,7 @@ pub fn run(
     let follower = stand.follow(Instant::now() + job.warm_up)?;
     let measured = measure(job, stand, stop, |progress| {
         tell(&progress, &breakers(follower.as_ref()));
-        watch(&mut lines.abort, &mut aborted, progress, stop);
+        watch(&mut lines.abort, &mut aborted, progress, job.schedule.duration(), stop);
     })?;
     Ok(result(job, measured, aborted, lines.slo.as_ref(), follower))
 }
@@ -101,10 +101,18 @@ pub(crate) fn breakers(follower: Option<&Follower>) -> Vec<Breaker> {
     follower.map_or_else(Vec::new, Follower::breakers)
 }
 
-/// Feeds what watches the run, and ends the run where a line has come true.
-pub(crate) fn watch(abort: &mut Option<Watch>, aborted: &mut Option<String>, progress: Progress, stop: &Stop) {
+/// Feeds what watches the run, and ends the run where a line has come true. What is told past the `planned` end is a
+/// fraction of a second or of late answers alone, and must not count as a whole one.
+pub(crate) fn watch(
+    abort: &mut Option<Watch>,
+    aborted: &mut Option<String>,
+    progress: Progress,
+    planned: Duration,
+    stop: &Stop,
+) {
     let Some(watch) = abort else { return };
     if aborted.is_none()
+        && progress.elapsed < planned
         && stop.told().is_none()
         && let Some(why) = watch.second(progress.second)
     {
@@ -123,7 +131,9 @@ pub(crate) fn measure(
     let source = stand.source();
     let run = load::run(&job.target()?, &job.schedule, &job.bounds(), &source, stop, tell)?;
     let delivery = stand.delivery(stop);
-    let ended = if run.stopped { Ended::Interrupted } else { Ended::Complete };
+    // Stopped while it waited: what had not arrived by then is not lost.
+    let stopped = run.stopped || stop.told().is_some();
+    let ended = if stopped { Ended::Interrupted } else { Ended::Complete };
     Ok(Measured { recording: run.recording, generator: run.generator, began: run.began, ended, delivery })
 }
 

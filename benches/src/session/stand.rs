@@ -9,14 +9,19 @@ use http::HeaderValue;
 use super::bearer::Bearer;
 use super::{Job, SessionError, SharedSource, Tokens, run_name};
 use crate::gateway::{Follower, Page};
-use crate::issuer::{Algorithm, Issuer};
+use crate::issuer::{Algorithm, Issuer, LIFETIME};
 use crate::load::{Source, Stop};
 use crate::parts::{Behaviour, Erp, Idp};
 use crate::result::Delivery;
 use crate::workload::Traffic;
+use crate::workload::orders::LIMIT;
 
 /// Between two looks at what has arrived.
 const LOOK: Duration = Duration::from_millis(20);
+/// What tokens live beyond a run: for signing the rest, for the start, and for clocks that differ.
+const SPARE: Duration = Duration::from_secs(5 * 60);
+/// What a gateway takes at most, unless it is told otherwise.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// What is around a run: where its parts listen, and what else there is to see. What has no address is not there.
 #[derive(Debug, Clone, Default)]
@@ -35,11 +40,28 @@ pub struct Surroundings {
 pub struct Stand {
     source: SharedSource,
     traffic: Arc<Traffic>,
+    /// Where it signs the tokens.
+    minted: Option<Minted>,
     jwks: Option<String>,
     idp: Option<Idp>,
     erp: Option<Erp>,
     metrics: Option<Page>,
     drain: Duration,
+}
+
+/// Who signed the tokens, when, and how long they are good for.
+struct Minted {
+    issuer: Issuer,
+    at: Instant,
+    lifetime: Duration,
+}
+
+impl Minted {
+    /// Whether the tokens had better be signed anew for this job.
+    fn is_old(&self, job: &Job) -> bool {
+        let age = self.at.elapsed();
+        age > self.lifetime / 2 || age.saturating_add(lasts(job)) > self.lifetime
+    }
 }
 
 impl Stand {
@@ -49,19 +71,25 @@ impl Stand {
     /// When the workload cannot be meant, or a part cannot listen.
     pub fn new(job: &Job, around: Surroundings) -> Result<Stand, SessionError> {
         job.check()?;
+        if around.erp.is_some() {
+            fits_a_book(job)?;
+        }
         let mut workload = job.workload.clone();
         let issuer = match job.tokens {
-            Tokens::Minted => Some(Issuer::with(&Algorithm::ALL).map_err(SessionError::Tokens)?),
+            Tokens::Minted => Issuer::with(&Algorithm::ALL),
             // None are signed: each request gets one that is there already.
             _ => {
                 workload.request.anonymous = Some(true);
-                None
+                Issuer::new()
             }
         };
-        let made = issuer.map_or_else(Issuer::new, Ok).map_err(SessionError::Tokens)?;
-        let traffic = Traffic::new(&workload, &made, &run_name()).map_err(SessionError::Tokens)?;
+        let mut issuer = issuer.map_err(SessionError::Tokens)?;
+        let (at, lifetime) = (Instant::now(), lifetime(job));
+        issuer.set_lifetime(lifetime);
+        let traffic = Traffic::new(&workload, &issuer, &run_name()).map_err(SessionError::Tokens)?;
         let traffic = Arc::new(traffic);
-        let jwks = (job.tokens == Tokens::Minted).then(|| made.jwks());
+        let minted = (job.tokens == Tokens::Minted).then_some(Minted { issuer, at, lifetime });
+        let jwks = minted.as_ref().map(|minted| minted.issuer.jwks());
         let idp = match (around.issuer, &jwks) {
             (Some(address), Some(jwks)) => Some(start(address, |at| Idp::start_at(at, jwks.clone()))?),
             (Some(_), None) => return Err(asked("tokens come from elsewhere, so there are no keys to serve")),
@@ -72,7 +100,33 @@ impl Stand {
             erp.expect(traffic.run(), traffic.orders().clone());
         }
         let source = source(job, &traffic)?;
-        Ok(Stand { source, traffic, jwks, idp, erp, metrics: around.metrics, drain: around.drain })
+        Ok(Stand { source, traffic, minted, jwks, idp, erp, metrics: around.metrics, drain: around.drain })
+    }
+
+    /// Makes ready for one more run of the same workload. Its orders have other names, so that no gateway takes them for
+    /// repetitions and nothing that comes late of the run before is counted; tokens are signed anew where they are old.
+    ///
+    /// # Errors
+    /// When it cannot sign, or the job has too many orders to look after.
+    pub fn renew(&mut self, job: &Job) -> Result<(), SessionError> {
+        if self.erp.is_some() {
+            fits_a_book(job)?;
+        }
+        let traffic = Arc::new(self.traffic.renewed(&run_name()));
+        if let Some(minted) = &mut self.minted
+            && minted.is_old(job)
+        {
+            (minted.at, minted.lifetime) = (Instant::now(), lifetime(job));
+            minted.issuer.set_lifetime(minted.lifetime);
+            traffic.renew_tokens(&minted.issuer).map_err(SessionError::Tokens)?;
+        }
+        let source = source(job, &traffic)?;
+        if let Some(erp) = &self.erp {
+            erp.forget(self.traffic.run());
+            erp.expect(traffic.run(), traffic.orders().clone());
+        }
+        (self.source, self.traffic) = (source, traffic);
+        Ok(())
     }
 
     /// Requests.
@@ -119,6 +173,28 @@ impl Stand {
 /// Begins to read a gateway's metrics. Times count from `first`.
 pub(crate) fn follow(page: Option<&Page>, first: Instant) -> Result<Option<Follower>, SessionError> {
     page.map(|page| Follower::start(page, first)).transpose().map_err(SessionError::Metrics)
+}
+
+/// From signing to the last answer, at most.
+fn lasts(job: &Job) -> Duration {
+    let sending = job.warm_up.saturating_add(job.schedule.duration());
+    sending.saturating_add(job.timeout.saturating_mul(2)).saturating_add(SPARE)
+}
+
+/// Tokens outlive the run that sends them, as far as gateways let them.
+fn lifetime(job: &Job) -> Duration {
+    lasts(job).clamp(LIFETIME, LONGEST_LIFETIME)
+}
+
+/// Of orders past a book's limit nothing would be known, which is no verdict on what arrived.
+fn fits_a_book(job: &Job) -> Result<(), SessionError> {
+    let warm_up = job.schedule.warm_up(job.warm_up).map_err(|error| asked(&format!("warm-up: {error}")))?;
+    let moments = job.schedule.total() + warm_up.map_or(0, |warm_up| warm_up.total());
+    if moments > LIMIT {
+        let text = format!("{moments} requests, warm-up and all, are too many for the ERP stand-in; at most {LIMIT}");
+        return Err(asked(&text));
+    }
+    Ok(())
 }
 
 fn source(job: &Job, traffic: &Arc<Traffic>) -> Result<SharedSource, SessionError> {

@@ -121,3 +121,50 @@ fn a_plan_s_digest_is_of_the_load_alone() {
     assert_ne!(digest(|job| job.workload.keys = 9), one.plan().digest);
     assert_ne!(digest(|job| job.url = "https://127.0.0.1:1".to_owned()), one.plan().digest);
 }
+
+#[test]
+fn each_run_on_a_stand_has_orders_of_its_own() {
+    let around = Surroundings { erp: Some(free()), drain: DRAIN, ..Surroundings::default() };
+    let job = job(format!("http://{}", around.erp.unwrap()), 100);
+    let mut stand = Stand::new(&job, around).unwrap();
+    let first = stand.source().plan(0).request;
+    for _ in 0..2 {
+        stand.renew(&job).unwrap();
+        let result = run(&job, &stand, Lines::default(), &Stop::new(), |_, _| ()).unwrap();
+        let delivery = result.delivery.unwrap();
+        assert_eq!((delivery.accepted, delivery.arrived, delivery.duplicated), (50, 50, 0));
+    }
+    let last = stand.source().plan(0).request;
+    assert_ne!(first.headers()["idempotency-key"], last.headers()["idempotency-key"]);
+    assert_eq!(first.headers()["authorization"], last.headers()["authorization"]);
+}
+
+#[test]
+fn what_no_verdict_could_be_about_is_refused() {
+    let refused = |job: &Job, around: Surroundings| Stand::new(job, around).err().unwrap().to_string();
+    let mut job = job("http://127.0.0.1:1".to_owned(), 10);
+    job.schedule = "300000/s for 60s".parse().unwrap();
+    let around = Surroundings { erp: Some(free()), ..Surroundings::default() };
+    assert!(refused(&job, around).starts_with("18000000 requests"));
+    job.workload.bad_tokens = Some("kid=1%".to_owned());
+    assert!(job.check().is_ok());
+    job.tokens = Tokens::Fixed("abc.def".to_owned());
+    assert!(refused(&job, Surroundings::default()).starts_with("bad_tokens: "));
+    (job.tokens, job.workload.request.anonymous) = (Tokens::Minted, Some(true));
+    assert!(refused(&job, Surroundings::default()).starts_with("bad_tokens: "));
+}
+
+#[test]
+fn what_is_told_past_the_schedule_s_end_is_no_second_to_watch() {
+    let mut all = crate::record::Tally::new(crate::record::Digits::Two);
+    (all.intended, all.sent, all.failed) = (10, 10, 10);
+    let second = crate::record::Second { all, tenants: std::collections::BTreeMap::new() };
+    let (mut aborted, stop) = (None, Stop::new());
+    let mut abort = Some(Watch::new(Slo::parse("error>50%").unwrap(), 1).unwrap());
+    let mut told = |ms: u64| {
+        let progress = Progress { elapsed: Duration::from_millis(ms), second: second.clone(), under_way: 0 };
+        watch(&mut abort, &mut aborted, progress, Duration::from_secs(5), &stop);
+        aborted.is_some()
+    };
+    assert!(!told(5_020) && told(4_100));
+}

@@ -172,7 +172,7 @@ impl Measure {
             Measure::Mean(clock) => latencies(tally, clock).map(Histogram::mean),
             Measure::Counted(counted) => (tally.intended > 0).then(|| counted.of(tally) as f64 / tally.intended as f64),
             Measure::Delivered(delivered) => {
-                seen.delivery.map(|delivery| delivered.of(delivery) as f64 / delivery.accepted.max(1) as f64)
+                accepted(seen).map(|delivery| delivered.of(delivery) as f64 / delivery.accepted as f64)
             }
             Measure::Rate => (seconds > 0.0).then(|| tally.ok as f64 / seconds),
             Measure::Fairness => fairness(seen.tenants.values()),
@@ -183,7 +183,7 @@ impl Measure {
     pub fn count(self, seen: Seen) -> Option<(u64, u64)> {
         match self {
             Measure::Counted(counted) => Some((counted.of(seen.tally), seen.tally.intended)),
-            Measure::Delivered(delivered) => seen.delivery.map(|delivery| (delivered.of(delivery), delivery.accepted)),
+            Measure::Delivered(delivered) => accepted(seen).map(|delivery| (delivered.of(delivery), delivery.accepted)),
             _ => None,
         }
     }
@@ -224,6 +224,11 @@ pub fn fairness<'a>(tenants: impl Iterator<Item = &'a Tally>) -> Option<f64> {
         (n, sum, squares) = (n + 1.0, sum + share, squares + share * share);
     }
     (n > 0.0).then(|| if squares == 0.0 { 1.0 } else { sum * sum / (n * squares) })
+}
+
+/// What the sink told, where anything was accepted: of nothing, nothing can be lost.
+fn accepted(seen: Seen<'_>) -> Option<&Delivery> {
+    seen.delivery.filter(|delivery| delivery.accepted > 0)
 }
 
 fn latencies(tally: &Tally, clock: Clock) -> Option<&Histogram> {

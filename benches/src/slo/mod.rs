@@ -90,12 +90,15 @@ impl Slo {
         Verdict { holds: lines.iter().all(|line| line.holds), lines }
     }
 
-    /// These lines and `error<1%`, unless one of them speaks of errors: a latency alone is best where all fails.
+    /// These lines and `error<1%` and `shed<1%`, each unless one of them speaks of that: a latency alone is best where
+    /// all fails, and where nearly all are turned away.
     pub fn with_errors(mut self) -> Slo {
-        let error = Measure::Counted(Counted::Error);
-        if !self.lines.iter().any(|line| line.measure == error) {
-            let (text, comparison, bound) = ("error<1%".to_owned(), Comparison::Less, Bound::Share(0.01));
-            self.lines.push(PassLine { text, tenant: None, measure: error, comparison, bound });
+        for (counted, text) in [(Counted::Error, "error<1%"), (Counted::Shed, "shed<1%")] {
+            let measure = Measure::Counted(counted);
+            if !self.lines.iter().any(|line| line.measure == measure) {
+                let (text, comparison, bound) = (text.to_owned(), Comparison::Less, Bound::Share(0.01));
+                self.lines.push(PassLine { text, tenant: None, measure, comparison, bound });
+            }
         }
         self
     }
@@ -133,7 +136,7 @@ impl PassLine {
     /// What was seen, and whether it is as wanted.
     fn against(&self, seen: Seen) -> (String, bool) {
         let Some(value) = self.measure.of(seen) else {
-            return (nothing_seen(self.measure).to_owned(), false);
+            return (nothing_seen(self.measure, seen).to_owned(), false);
         };
         let shown = match self.bound {
             Bound::Micros(_) => time(value),
@@ -164,8 +167,9 @@ impl Comparison {
     }
 }
 
-fn nothing_seen(measure: Measure) -> &'static str {
+fn nothing_seen(measure: Measure, seen: Seen) -> &'static str {
     match measure {
+        Measure::Delivered(_) if seen.delivery.is_some() => "nothing was accepted",
         Measure::Delivered(_) => "the sink was not asked",
         Measure::Percentile(..) | Measure::Max(_) | Measure::Mean(_) => "nothing was answered",
         _ => "no request",

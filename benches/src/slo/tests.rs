@@ -131,3 +131,26 @@ fn a_watch_ends_a_run_over_its_window_only() {
     let why = watch.second(second(60, 40)).unwrap();
     assert_eq!(why, "error>20%: 26.67 % over the last 3 s");
 }
+
+#[test]
+fn where_nothing_was_accepted_nothing_is_known_of_what_arrived() {
+    let (all, tenants) = (hundred(), BTreeMap::new());
+    let delivery =
+        Delivery { accepted: 0, arrived: 0, lost: 0, duplicated: 0, out_of_order: 0, unacknowledged: 0, invented: 2 };
+    let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: Some(&delivery) };
+    let verdict = Slo::parse("lost=0,invented<1%").unwrap().judge(observed);
+    assert!(verdict.lines.iter().all(|line| !line.holds && line.seen == "nothing was accepted"), "{verdict:?}");
+}
+
+#[test]
+fn a_search_s_lines_speak_of_errors_and_of_what_was_shed() {
+    let wanted = |text: &str| {
+        let (all, tenants) = (hundred(), BTreeMap::new());
+        let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: None };
+        let verdict = Slo::parse(text).unwrap().with_errors().judge(observed);
+        verdict.lines.into_iter().map(|line| line.wanted).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted("p99<1s"), ["p99<1s", "error<1%", "shed<1%"]);
+    assert_eq!(wanted("error<5%"), ["error<5%", "shed<1%"]);
+    assert_eq!(wanted("shed<5%,error=0"), ["shed<5%", "error=0"]);
+}

@@ -62,6 +62,11 @@ impl Orders {
         }
     }
 
+    /// Another one with as many keys, and nothing in it.
+    pub fn emptied(&self) -> Orders {
+        Orders::new(self.accepted.len())
+    }
+
     /// The moment that its times count from.
     pub fn began(&self) -> Instant {
         self.began

@@ -171,6 +171,28 @@ fn new_tokens_take_the_place_of_the_old_ones() {
 }
 
 #[test]
+fn another_run_has_the_same_tokens_and_orders_of_its_own() {
+    let one = traffic("{users: 5, tenants: acme}");
+    let other = one.renewed("r2");
+    let (before, after) = (one.plan(7).request, other.plan(7).request);
+    assert_eq!(before.headers()[AUTHORIZATION], after.headers()[AUTHORIZATION]);
+    assert_eq!(read_order_name(after.headers()["idempotency-key"].to_str().unwrap()), Some(("r2", 7)));
+    one.answered(7, Some(200));
+    assert_eq!((one.orders().delivery().accepted, other.orders().delivery().accepted), (1, 0));
+}
+
+#[test]
+fn a_request_without_a_token_has_no_bad_one() {
+    let yaml = "{users: 10, bad_tokens: 'kid=50%', tenants: [{name: a, request: {anonymous: true}}, {name: b}]}";
+    let traffic = traffic(yaml);
+    let flawed = |tenant: usize| {
+        let planned = (0..500).map(|number| traffic.plan(number)).filter(|planned| planned.tenant == tenant);
+        planned.filter(|planned| planned.expect == Expect::Unauthorised).count()
+    };
+    assert!(flawed(0) == 0 && flawed(1) > 50, "{} {}", flawed(0), flawed(1));
+}
+
+#[test]
 fn what_cannot_be_meant_is_told_with_its_place() {
     let said = |yaml: &str| Workload::parse(yaml).unwrap_err().to_string();
     assert!(said("{tenats: acme}").contains("tenats"), "{}", said("{tenats: acme}"));

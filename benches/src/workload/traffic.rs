@@ -116,6 +116,16 @@ impl Shape {
         self.wanted.algorithms.iter().map(|(algorithm, _)| *algorithm).collect()
     }
 
+    /// Whether any tenant's requests have a token.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.wanted.tenants.iter().any(|(_, users)| *users > 0)
+    }
+
+    /// Whether any token is to be wrong on purpose.
+    pub(crate) fn has_flaws(&self) -> bool {
+        !self.wanted.flaws.is_empty()
+    }
+
     /// What the request with this number carries: an order of its own, or an earlier one again.
     fn order(&self, mut number: u64) -> Plan {
         loop {
@@ -126,7 +136,9 @@ impl Shape {
                 continue;
             }
             let tenant = self.pick.at(draw.bits());
-            let flaw = self.flaws.at(draw.bits()).checked_sub(1).map(|flaw| Flaw::ALL[flaw]);
+            // Without a token there is none to be wrong.
+            let signed = self.wanted.tenants.get(tenant).is_some_and(|(_, users)| *users > 0);
+            let flaw = self.flaws.at(draw.bits()).checked_sub(1).map(|flaw| Flaw::ALL[flaw]).filter(|_| signed);
             let key = tenant as u64 * self.keys + draw.below(self.keys);
             return Plan { number, tenant, key, flaw, draw };
         }
@@ -213,7 +225,7 @@ fn flaws(text: Option<&str>) -> Result<[f64; Flaw::ALL.len()], Invalid> {
 
 /// A workload as it is sent, with its tokens and the book of its orders.
 pub struct Traffic {
-    shape: Shape,
+    shape: Arc<Shape>,
     tokens: ArcSwap<Tokens>,
     orders: Arc<Orders>,
     /// What names of orders begin with: two runs against one gateway must not have orders of the same name.
@@ -226,7 +238,18 @@ impl Traffic {
         let shape = Shape::of(workload)?;
         let tokens = ArcSwap::from_pointee(Tokens::mint(issuer, &shape.wanted)?);
         let keys = usize::try_from(shape.keys)? * shape.tenants.len();
-        Ok(Traffic { shape, tokens, orders: Arc::new(Orders::new(keys)), run: run.into() })
+        Ok(Traffic { shape: Arc::new(shape), tokens, orders: Arc::new(Orders::new(keys)), run: run.into() })
+    }
+
+    /// The same requests with the same tokens, which take their time to make, for another run: its orders have other
+    /// names and a book of their own.
+    pub fn renewed(&self, run: &str) -> Traffic {
+        Traffic {
+            shape: self.shape.clone(),
+            tokens: ArcSwap::new(self.tokens.load_full()),
+            orders: Arc::new(self.orders.emptied()),
+            run: run.into(),
+        }
     }
 
     /// Signs all tokens anew, and sends those from here on.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sluis_bench::agent;
 use sluis_bench::live::{Breaker, Live, Moment};
 use sluis_bench::load::{Progress, Schedule, Stop};
+use sluis_bench::record::SHOWN_TENANTS;
 use sluis_bench::result::{Ended, RunResult, probe, write};
-use sluis_bench::session::{self, Job, Lines, Stand};
+use sluis_bench::session::{self, Job, Lines, SessionError, Stand};
 use sluis_bench::slo::{Slo, Watch};
 
 use super::load::Load;
@@ -89,12 +90,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
 fn alone(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
     let stand = Stand::new(job, args.load.surroundings()?)?;
     check_lines(args.slo.as_ref(), stand.tenants(), stand.has_sink())?;
+    check_abort(args.abort_on.as_ref(), stand.tenants())?;
     let mut show = Show::new(job, args.quiet);
     Ok(session::run(job, &stand, lines, stop, |progress, breakers| show.tell(progress, breakers))?)
 }
 
 fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
-    check_lines(args.slo.as_ref(), &[], false)?;
+    let tenants = job.workload.names().map_err(SessionError::Workload)?;
+    check_lines(args.slo.as_ref(), &tenants, false)?;
+    check_abort(args.abort_on.as_ref(), &tenants)?;
     let secret = args.token_file.as_deref().map(agent::secret).transpose();
     let secret = secret.map_err(|error| BenchError::Usage(error.to_string()))?.unwrap_or_default();
     let mut show = Show::new(job, args.quiet);
@@ -103,7 +107,7 @@ fn spread(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult
     agent::coordinate(job, &args.agents, &secret, &around, lines, stop, tell).map_err(super::agent::failure)
 }
 
-/// What a line asks for and this run will not know. Tenants are unknown here where there are none.
+/// What a line asks for and this run will not know.
 pub fn check_lines(slo: Option<&Slo>, tenants: &[String], sink: bool) -> Result<(), Failure> {
     let Some(slo) = slo else { return Ok(()) };
     if slo.asks_the_sink() && !sink {
@@ -111,8 +115,23 @@ pub fn check_lines(slo: Option<&Slo>, tenants: &[String], sink: bool) -> Result<
                     --erp-listen ADDRESS";
         return Err(BenchError::Usage(text.to_owned()).into());
     }
-    match slo.unknown_tenant(tenants).filter(|_| !tenants.is_empty()) {
+    match slo.unknown_tenant(tenants) {
         Some(name) => Err(BenchError::Usage(format!("--slo: the workload has no tenant `{name}`")).into()),
+        None => Ok(()),
+    }
+}
+
+/// A tenant that no second tells of by name, so that a line about it could never come true.
+fn check_abort(lines: Option<&Slo>, tenants: &[String]) -> Result<(), Failure> {
+    let Some(lines) = lines else { return Ok(()) };
+    if let Some(name) = lines.unknown_tenant(tenants) {
+        return Err(BenchError::Usage(format!("--abort-on: the workload has no tenant `{name}`")).into());
+    }
+    match lines.unknown_tenant(tenants.get(..SHOWN_TENANTS).unwrap_or(tenants)) {
+        Some(name) => {
+            let text = format!("--abort-on: only the first {SHOWN_TENANTS} tenants are watched, and `{name}` is none");
+            Err(BenchError::Usage(text).into())
+        }
         None => Ok(()),
     }
 }
@@ -131,10 +150,11 @@ pub fn verdict(result: &RunResult) -> Result<(), Failure> {
         Ended::Aborted { why } => BenchError::Broken(format!("aborted: {why}")),
         Ended::Interrupted => BenchError::Interrupted,
         Ended::Partial { why } => BenchError::Failed(format!("only a part of the load was sent: {why}")),
-        Ended::Complete if broken => BenchError::Broken("the pass lines are broken".to_owned()),
         Ended::Complete if result.verdict.is_some() && !result.generator.invalid.is_empty() => {
-            BenchError::Failed("no verdict: the pass lines hold, but the generator was the limit".to_owned())
+            let lines = if broken { "are broken" } else { "hold" };
+            BenchError::Failed(format!("no verdict: the pass lines {lines}, but the generator was the limit"))
         }
+        Ended::Complete if broken => BenchError::Broken("the pass lines are broken".to_owned()),
         Ended::Complete => return Ok(()),
     }))
 }
@@ -158,5 +178,26 @@ impl Show {
         let planned_rate = self.schedule.rate_at(progress.elapsed.saturating_sub(Duration::from_secs(1)));
         let (elapsed, second) = (progress.elapsed, &progress.second);
         live.tell(&Moment { elapsed, planned_rate, second, breakers, marks: &[] });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_that_no_second_names_cannot_end_a_run() {
+        let tenants: Vec<String> = (0..=SHOWN_TENANTS).map(|n| format!("org-{n}")).collect();
+        let said = |lines: &str| {
+            let lines = Slo::parse(lines).unwrap();
+            match check_abort(Some(&lines), &tenants) {
+                Err(Failure::Bench(BenchError::Usage(text))) => text,
+                _ => String::new(),
+            }
+        };
+        assert_eq!(said("p99>1s,tenant:org-19.p99>1s"), "");
+        assert!(said("tenant:org-20.p99>1s").contains("`org-20` is none"));
+        assert!(said("tenant:hooli.p99>1s").contains("no tenant `hooli`"));
     }
 }

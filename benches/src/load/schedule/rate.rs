@@ -1,10 +1,16 @@
-//! The rate that a schedule wants at a time, for views.
+//! The rate that a schedule wants at a time, for views and for the warm-up.
 
 use std::time::Duration;
 
-use super::{Schedule, Shape};
+use super::{Schedule, ScheduleError, Shape};
 
 impl Schedule {
+    /// Its first rate for so long, all of it and not a share: the numbers of a warm-up come before all others. `None`
+    /// where it takes no time.
+    pub(crate) fn warm_up(&self, length: Duration) -> Result<Option<Schedule>, ScheduleError> {
+        (!length.is_zero()).then(|| Schedule::constant(self.first_rate(), length)).transpose()
+    }
+
     /// This one in the same shares as another: a warm-up as its schedule.
     pub(in crate::load) fn shared_as(self, other: &Schedule) -> Schedule {
         Schedule { share: other.share, ..self }

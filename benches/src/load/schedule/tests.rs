@@ -135,3 +135,11 @@ proptest! {
         prop_assert!(offset.as_nanos().abs_diff(exact) <= 20, "{} and {exact}", offset.as_nanos());
     }
 }
+
+#[test]
+fn a_share_s_warm_up_takes_the_numbers_of_the_whole() {
+    let whole = schedule("100/s for 10s");
+    let of = |schedule: &Schedule| schedule.warm_up(Duration::from_secs(2)).unwrap().unwrap().total();
+    assert_eq!((of(&whole), of(&whole.share(1, 4))), (200, 200));
+    assert_eq!(whole.warm_up(Duration::ZERO).unwrap(), None);
+}
