@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sluis_ledger::{Finding, Ledger, OpenError, Options, Report, UpkeepError, backup, repair, verify};
-use sluis_model::event::{EventSink, NewEvent};
+use sluis_ledger::{EventStatus, Finding, Ledger, OpenError, Options, Report, UpkeepError, backup, repair, verify};
+use sluis_model::event::{DeliveryState, EventSink, NewEvent};
 use uuid::Uuid;
 
 use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, settings};
@@ -117,7 +117,10 @@ async fn some_ledger(dir: &Path) -> Vec<Uuid> {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let id = running.accept(event("{}")).await;
-        running.until_that(id, |status| status.deliveries[0].attempts == 1).await;
+        let tried = |status: &EventStatus| {
+            status.deliveries[0].attempts == 1 && status.deliveries[0].state != DeliveryState::Leased
+        };
+        running.until_that(id, tried).await;
         ids.push(id);
     }
     running.stop().await;
