@@ -112,14 +112,14 @@ fn run(args: &Args) -> Result<(), Error> {
     for (what, how) in &absent {
         println!("not here: {what}; get it: {how}");
     }
+    let machine = Machine::this()?;
+    machine.warn();
     // From here on everything is on the load's core, but for what is started elsewhere.
     pin(args.load_core)?;
     std::fs::create_dir_all(&args.dir)?;
     let dir = args.dir.canonicalize()?;
     let token = prepare(&dir, &args.programs)?;
     let load = Load { wrk, dir: &dir, connections: args.connections };
-    let machine = Machine::this()?;
-    machine.warn();
     let mut report = Report::new(machine, &peers);
     for round in 1..=args.rounds {
         for (at, peer) in peers.iter().enumerate() {
