@@ -1,6 +1,7 @@
 //! Versions of plugins while requests go on: deployed, tried, promoted, rolled back, quarantined, compared.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -158,6 +159,32 @@ fn what_is_quarantined_serves_no_more_although_the_one_before_does_not_load() {
     let plugin = shop.orders();
     assert_eq!((stable(&plugin), &plugin["rollout"]["quarantined"]), ("1.0.0", &json!(["2.0.0"])));
     assert_eq!(shop.post("acme", "/unknown", "/echo").status, 503, "what it would answer well is refused as well");
+}
+
+/// Takes away every component that was uploaded, as somebody might who tidies up.
+fn remove_components(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            remove_components(&path);
+        } else if path.extension().is_some_and(|extension| extension == "wasm") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_candidate_that_fails_goes_although_nothing_can_be_loaded() {
+    let shop = two_versions();
+    shop.kept("2.0.0", &example("panics"));
+    let tried = shop.order("deploy", &json!({ "version": "2.0.0", "trial": { "canary": 50 } }));
+    assert_eq!(tried.status, 200, "{}", tried.text());
+    remove_components(shop.gateway.dir());
+    eventually("the stable version serves alone", Duration::from_secs(30), || {
+        let served = (0..10).filter(|_| shop.post("acme", BROKEN, "/echo").status == 200).count();
+        (served == 10).then_some(())
+    });
+    assert_eq!(stable(&shop.orders()), "1.0.0");
 }
 
 #[test]

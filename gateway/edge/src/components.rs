@@ -151,9 +151,9 @@ fn falls_back(tenant: &Tenant, name: &str) -> bool {
 
 /// Whether what served goes on where what should serve does not load.
 fn may_stay(before: &Serving, rollout: &Rollout, error: Option<&ComponentError>) -> bool {
-    let revoked =
+    let must_end =
         matches!(error, Some(ComponentError::NothingServes | ComponentError::Load(LoadError::CapabilityNotGranted(_))));
-    !revoked && !before.rollout().in_use().any(|version| rollout.is_quarantined(version))
+    !must_end && !before.rollout().in_use().any(|version| rollout.is_quarantined(version))
 }
 
 fn serving_in(generation: Option<&Generation>, tenant: &str, plugin: &str) -> Option<Arc<Serving>> {

@@ -158,9 +158,10 @@ impl Rollouts {
                 Ok(serving) => plugin.serving.store(Some(serving)),
                 Err(ComponentError::NothingServes) => plugin.serving.store(None),
                 Err(error) => {
-                    // What was taken out of service serves no more, although nothing else can.
-                    if quarantines {
-                        plugin.serving.store(None);
+                    // What was taken out of service serves no more, although not all of what is to serve loads now.
+                    let alone = before.and_then(|before| before.stable_alone(&rollout));
+                    if alone.is_some() || quarantines {
+                        plugin.serving.store(alone);
                     }
                     return Err(error.into());
                 }

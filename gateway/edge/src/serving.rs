@@ -197,6 +197,17 @@ impl Serving {
         Arc::new(Serving { rollout, stable, previous, candidate, dice: AtomicU64::new(0) })
     }
 
+    /// What goes on where nothing can be loaded: the stable version by itself, without one on trial. None where the stable
+    /// version is another one by `rollout`.
+    pub fn stable_alone(&self, rollout: &Rollout) -> Option<Arc<Self>> {
+        let same = self.stable.version.is_some() && self.stable.version == rollout.stable;
+        let rollout = Rollout { candidate: None, ..rollout.clone() };
+        same.then(|| {
+            let (stable, dice) = (self.stable.clone(), AtomicU64::new(0));
+            Arc::new(Serving { rollout, stable, previous: self.previous.clone(), candidate: None, dice })
+        })
+    }
+
     /// Who takes the next request.
     pub fn pick(&self) -> Picked {
         let alone = || Picked { serves: self.stable.clone(), shadow: None, fallback: self.previous.clone() };

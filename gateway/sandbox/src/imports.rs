@@ -164,6 +164,7 @@ mod tests {
         let bare = surface(b"\0asm\x0d\0\x01\0").and_then(|surface| admit(&surface, &[]));
         assert_eq!(bare.map_err(|e| e.code()), Err("wrong-world"));
     }
+
     /// A section of a component: its id, and less than 128 bytes of it.
     fn section(id: u8, content: &[u8]) -> Vec<u8> {
         [&[id, u8::try_from(content.len()).unwrap_or(u8::MAX)][..], content].concat()
