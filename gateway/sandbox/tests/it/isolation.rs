@@ -182,7 +182,7 @@ async fn a200_a_long_call_that_got_no_turn_is_not_the_guests_fault() {
     let house = House::with(|settings| settings.long_calls = 1);
     let spinner = house.load(&module("", "", SPIN)).await.unwrap();
     let patient = CallLimits { cpu: Duration::from_secs(30), ..limits() };
-    let scope = Arc::default();
+    let [scope, fresh]: [Arc<Scope>; 2] = Default::default();
     let mut first = Box::pin(spinner.on_request(request(b""), &scope, &patient, MIB));
     // The end of its first tick, and the turn for the next one.
     for _ in 0..2 {
@@ -195,7 +195,7 @@ async fn a200_a_long_call_that_got_no_turn_is_not_the_guests_fault() {
     let second = call_with(&spinner, b"", &hurried).await;
     assert_eq!(second.result, Err(CallFault::Budget(Budget::Wall)));
     // A short call needs no turn, unless the tick comes when half of one has passed.
-    let mut first = Box::pin(spinner.on_request(request(b""), &scope, &patient, MIB));
+    let mut first = Box::pin(spinner.on_request(request(b""), &fresh, &patient, MIB));
     for _ in 0..2 {
         assert!(poll_once(first.as_mut()).is_pending());
     }
@@ -213,21 +213,23 @@ async fn a200_after_a_heavy_call_a_tenant_waits_for_a_turn_before_it_begins() {
     let house = House::with(|settings| settings.long_calls = 1);
     let spinner = house.load(&module("", "", SPIN)).await.unwrap();
     let echo = house.guest("echo").await;
-    let [heavy, busy, third]: [Arc<Scope>; 3] = Default::default();
+    let [heavy, third]: [Arc<Scope>; 2] = Default::default();
     let patient = CallLimits { cpu: Duration::from_secs(30), ..limits() };
     let short = CallLimits { cpu: Duration::from_millis(20), ..limits() };
     let ended = spinner.on_request(request(b""), &heavy, &short, MIB).await;
     assert_eq!(ended.result, Err(CallFault::Budget(Budget::Cpu)));
 
+    // Each with a scope of its own: one that held a turn is a heavy tenant's, whose next call other threads begin.
     let hold = || {
-        let mut call = Box::pin(spinner.on_request(request(b""), &busy, &patient, MIB));
+        let (spinner, scope) = (&spinner, Arc::default());
+        let mut call = Box::pin(async move { spinner.on_request(request(b""), &scope, &patient, MIB).await });
         for _ in 0..2 {
             assert!(poll_once(call.as_mut()).is_pending());
         }
         call
     };
     let holder = hold();
-    let hurried = CallLimits { wall: Duration::from_millis(50), ..limits() };
+    let hurried = CallLimits { wall: Duration::from_millis(50), ..patient };
     let begins = async |scope| {
         let outcome = spinner.on_request(request(b""), scope, &hurried, MIB).await;
         assert_eq!(outcome.result, Err(CallFault::Capacity), "nobody got the turn");
@@ -236,7 +238,14 @@ async fn a200_after_a_heavy_call_a_tenant_waits_for_a_turn_before_it_begins() {
     assert!(!begins(&heavy).await);
     assert!(begins(&third).await, "others begin at once");
     drop(holder);
-    assert!(echo.on_request(request(b""), &heavy, &limits(), MIB).await.result.is_ok());
+    // Until it was not interrupted for long, as it may be beside other tests.
+    loop {
+        let ended = echo.on_request(request(b""), &heavy, &patient, MIB).await;
+        assert!(ended.result.is_ok());
+        if ended.usage.cpu < Duration::from_millis(4) {
+            break;
+        }
+    }
     let _holder = hold();
     assert!(begins(&heavy).await, "its last call was a short one");
 }
