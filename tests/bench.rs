@@ -1,7 +1,8 @@
 //! `sluis bench`: verdicts, exit codes, files, and everything that can be asked wrongly.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -101,6 +102,62 @@ fn a_target_that_is_not_there_or_speaks_another_version_is_5() {
     let upstream = Upstream::start(|_| ok(b""));
     let (code, _, why) = run(&format!("http://{}", upstream.address), &["--http2"]);
     assert!(code == 5 && why.contains("does not speak"), "{code}: {why}");
+}
+
+/// `sluis bench agent` on a free port, killed when dropped.
+struct Agent {
+    address: String,
+    /// The file of the secret.
+    secret: PathBuf,
+    child: Child,
+}
+
+impl Agent {
+    /// Keeps its secret in this folder.
+    fn start(folder: &Path) -> Self {
+        let secret = folder.join("secret");
+        std::fs::write(&secret, "a-secret-of-some-length").unwrap();
+        let mut child = command(&["agent", "--listen", "127.0.0.1:0", "--token-file", secret.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let address = said.trim_end().strip_prefix("ready on ").unwrap().to_owned();
+        Agent { address, secret, child }
+    }
+
+    /// What makes a run use it.
+    fn args(&self) -> [&str; 4] {
+        ["--agents", &self.address, "--token-file", self.secret.to_str().unwrap()]
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn agents_tell_of_a_target_that_is_not_there_and_need_no_file_of_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Agent::start(folder.path());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, said, why) = run(&format!("http://{free}"), &agent.args());
+    assert!(code == 5 && why.contains(&format!("nothing listens on {free}")), "{code}: {said}{why}");
+
+    let upstream = Upstream::start(|_| ok(b""));
+    let target = format!("http://{}", upstream.address);
+    // A name that means something where the run is asked for, and nothing where the agent runs.
+    std::fs::write(folder.path().join("moments.csv"), "offset\n0\n0.1\n0.25\n").unwrap();
+    let args = ["run", "--target", &target, "--schedule", "trace moments.csv", "--anonymous", "--threads", "1"];
+    let ran = command(&[&args[..], &agent.args()].concat()).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let why = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("sent 3 "), "{:?}: {said}{why}", ran.status);
+    assert_eq!(upstream.got().len(), 3);
 }
 
 #[test]

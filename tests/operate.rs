@@ -195,6 +195,38 @@ fn what_is_asked_for_wrongly_is_refused_by_name() {
 }
 
 #[test]
+fn what_tells_of_every_tenant_is_for_operators_where_there_are_any() {
+    let house = House::open();
+    let ask = |bearer: Option<&str>, path: &str| {
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", *bearer)).collect();
+        call(house.gateway.admin, "GET", path, &headers, b"")
+    };
+    let tenants = ["events:operate", "plugins:deploy"].map(|scope| house.issuer.bearer_of("dev-1", "acme", scope));
+    for path in ["/plan", "/upstreams"] {
+        let nobody = ask(None, path);
+        assert_eq!((nobody.status, nobody.problem().as_str()), (401, "invalid-token"), "{path}");
+        assert!(!nobody.text().contains("acme"), "{path}: {}", nobody.text());
+        for bearer in &tenants {
+            let answer = ask(Some(bearer), path);
+            assert_eq!((answer.status, answer.problem().as_str()), (403, "insufficient-scope"), "{path}");
+        }
+    }
+    assert_eq!(house.look("/plan")["plan"]["tenants"][0]["id"], "acme");
+    assert_eq!(house.look("/upstreams"), json!({}));
+    for path in ["/livez", "/readyz", "/metrics", "/openapi.json"] {
+        assert_eq!(ask(None, path).status, 200, "{path}: probes and scrapers have no token");
+    }
+    let open = Gateway::start(&format!(
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\n",
+        house.issuer.yaml(""),
+        house.sink.url()
+    ));
+    assert_eq!(call(open.admin, "GET", "/plan", &[], b"").json()["generation"], 1, "without `admin.auth`");
+    let upstreams = call(open.admin, "GET", "/upstreams", &[], b"").json();
+    assert_eq!(upstreams, json!({ "erp": { "breaker": "closed", "in_flight": 0 } }));
+}
+
+#[test]
 fn pages_join_without_a_gap() {
     let house = House::open();
     let mut expected: Vec<String> =

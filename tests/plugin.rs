@@ -4,11 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::client::Answer;
+use serde_json::json;
+
+use crate::support::client::{Answer, Connection, request};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, components};
 use crate::support::issuer::Issuer;
 use crate::support::upstream::{Reply, Upstream, ok};
+use crate::support::workshop::{Workshop, example};
 
 struct House {
     issuer: Issuer,
@@ -145,6 +148,96 @@ fn a210_a_route_that_demands_json_gets_json() {
     assert_eq!(call("PUT", "/echo", b"{\"order\":1}").status, 200);
     assert_eq!(call("POST", "/lie/no-json", b"<order/>").status, 200, "other routes take any bytes");
     assert_eq!(call("DELETE", "/echo", b"").status, 200, "a request without a body has none to be JSON");
+}
+
+/// The beginning of an answer that is sent on as it comes, with what its plugin is to make of it.
+fn half(directive: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nX-Tester: {directive}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n")
+}
+
+/// The rest of it.
+const OTHER_HALF: &[u8] = b"5\r\nwhole\r\n0\r\n\r\n";
+
+/// Waits until something of the answer has come.
+fn begun(client: &Connection) {
+    eventually("the answer begins", Duration::from_secs(10), || (!client.is_silent()).then_some(()));
+}
+
+/// There is no hook that decides while an answer goes by: it begins when its plugin has decided on all of it, and a word
+/// that comes later cannot be.
+#[test]
+fn a212_an_answer_begins_when_its_plugin_has_decided_on_the_whole_of_it() {
+    let issuer = Issuer::start();
+    let (upstream, answers) = Upstream::start_in_pieces();
+    let route = "methods: [POST], auth: { issuers: [idp] }, forward: { upstreams: [erp] }";
+    let gateway = Gateway::start(&format!(
+        "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: \"{}\", cpu: 100ms, wall: 5s }}\nroutes:\n  - {{ name: plain, path: /plain, {route} }}\n  - {{ name: shaped, path: /shaped, plugin: answers, {route} }}\ntenants:\n  - {{ id: acme, plugins: {{ answers: tester-response }}, grants: [log, config, clock, metrics, kv, http-client] }}\n",
+        issuer.yaml(""),
+        upstream.url(),
+        components().display()
+    ));
+    let bearer = issuer.bearer("acme");
+    let ask = |path: &str| {
+        let mut client = Connection::open(gateway.http);
+        client.send(&request("POST", path, &[("Authorization", &bearer)], b"{}"));
+        client
+    };
+    let asked = |calls: f64| {
+        gateway.metric("sluis_plugin_duration_seconds_count{hook=\"on-response\",tenant=\"acme\"}") == calls
+    };
+    for (n, (directive, status, body)) in [("status/203", 203, "half whole"), ("trap", 500, "")].into_iter().enumerate()
+    {
+        let rest = answers.begin(half(directive));
+        let mut shaped = ask("/shaped");
+        eventually("the answer's head is with the gateway", Duration::from_secs(10), || {
+            (gateway.metric("sluis_upstream_requests_total{status=\"2xx\",upstream=\"erp\"}") == 2.0 * n as f64 + 1.0)
+                .then_some(())
+        });
+        // Meanwhile one without a plugin has begun as soon as there was something of it.
+        let rest_of_plain = answers.begin(half("keep"));
+        let mut plain = ask("/plain");
+        begun(&plain);
+        assert!(shaped.is_silent() && asked(n as f64), "the plugin is not asked about half of it");
+        rest_of_plain.send(OTHER_HALF.to_vec()).unwrap();
+        drop(rest_of_plain);
+        assert_eq!(plain.answer().text(), "half whole");
+
+        assert!(shaped.is_silent());
+        rest.send(OTHER_HALF.to_vec()).unwrap();
+        drop(rest);
+        let answer = shaped.answer();
+        assert_eq!(answer.status, status, "its word is about all of the answer");
+        assert!(if status == 500 { answer.problem() == "plugin-fault" } else { answer.text() == body });
+        assert!(asked(n as f64 + 1.0));
+    }
+    assert_eq!(gateway.metric("sluis_plugin_faults_total{kind=\"trap\",tenant=\"acme\"}"), 1.0);
+}
+
+/// The only word that may come beside an answer on its way is that of a version on trial.
+#[test]
+fn a212_a_refusal_beside_an_answer_that_has_begun_is_ignored_and_counted() {
+    let (upstream, answers) = Upstream::start_in_pieces();
+    let shop = Workshop::open_before(upstream, "", "");
+    shop.kept("1.0.0", &example("tester"));
+    // Refuses what is no order.
+    shop.kept("2.0.0", &example("order-map"));
+    shop.deploy("1.0.0");
+    let tried = shop.order("deploy", &json!({ "version": "2.0.0", "trial": { "shadow": 100 } }));
+    assert_eq!(tried.status, 200, "{}", tried.text());
+    let rest = answers.begin(half("keep"));
+    let bearer = shop.issuer.bearer("acme");
+    let mut client = Connection::open(shop.gateway.http);
+    client.send(&request("POST", "/", &[("Authorization", &bearer), ("X-Tester", "/echo")], b"{}"));
+    begun(&client);
+    eventually("it is counted", Duration::from_secs(10), || {
+        let candidate = shop.orders()["trial"]["candidate"].clone();
+        (candidate["calls"] == 1 && candidate["errors"] == 1).then_some(())
+    });
+    rest.send(OTHER_HALF.to_vec()).unwrap();
+    drop(rest);
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "half whole"));
+    assert_eq!(shop.upstream.got().len(), 1);
 }
 
 #[test]

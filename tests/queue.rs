@@ -1,11 +1,14 @@
 //! Events from 202 to delivery, across failures, restarts and kills.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::client::{Answer, Connection, request};
+use crate::support::client::{Answer, Connection, call, request};
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::issuer::Issuer;
@@ -118,6 +121,60 @@ fn a_restart_loses_nothing_and_goes_on() {
     for location in &locations {
         wait_for(&gateway, location, &issuer.bearer("acme"), "delivered");
     }
+}
+
+/// From here on certain system calls of a process about one file fail, until this is killed. None where nothing can be
+/// traced here.
+fn injected_into(pid: u32, path: &Path, inject: &str) -> Option<Child> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-p", &pid.to_string(), "-e", &format!("inject={inject}"), "-P"]).arg(path);
+    let mut strace = strace.stderr(Stdio::piped()).spawn().ok()?;
+    let mut said = String::new();
+    // It says so once it has all threads, and has more to say about those that begin later: the pipe stays open.
+    BufReader::new(strace.stderr.as_mut()?).read_line(&mut said).ok()?;
+    if said.contains("attached") {
+        return Some(strace);
+    }
+    let _ = strace.wait();
+    None
+}
+
+#[test]
+fn a217_a_main_file_that_cannot_be_synchronised_ends_accepting_and_readiness_until_a_restart() {
+    let issuer = Issuer::start();
+    let sink = Upstream::start(|_| ok(b""));
+    let mut gateway = Gateway::start(&config(&issuer, &sink, ""));
+    let bearer = issuer.bearer("acme");
+    let ledger = gateway.dir().join("state/ledger/ledger.db").canonicalize().unwrap();
+    let Some(mut strace) = injected_into(gateway.pid(), &ledger, "fdatasync:error=EIO") else {
+        println!("strace is not installed, or nothing can be traced here: nothing was tested");
+        return;
+    };
+    let order = vec![b'x'; 200_000];
+    let accept = |gateway: &Gateway| gateway.call("POST", "/orders", &[("Authorization", &bearer)], &order);
+    let mut locations = Vec::new();
+    // Until the log is long enough to be moved.
+    let refused = loop {
+        let answer = accept(&gateway);
+        if answer.status != 202 {
+            break answer;
+        }
+        locations.push(answer.header("location").unwrap().to_owned());
+        assert!(locations.len() < 1_000, "nothing was moved");
+    };
+    assert!(locations.len() > 10, "{}", locations.len());
+    for refused in [refused, accept(&gateway)] {
+        assert_eq!((refused.status, refused.problem().as_str()), (503, "queue-storage-fault"));
+    }
+    let ready = call(gateway.admin, "GET", "/readyz", &[], b"");
+    assert_eq!((ready.status, &ready.json()["reasons"][0]), (503, &serde_json::json!("ledger storage fault")));
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    gateway.kill_and_restart();
+    for location in &locations {
+        wait_for(&gateway, location, &bearer, "delivered");
+    }
+    assert_eq!(accept(&gateway).status, 202);
 }
 
 /// `SLUIS_KILL_ROUNDS` and `SLUIS_KILL_ORDERS` lengthen it (`make soak`: 20 rounds of 10,000).

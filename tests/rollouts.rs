@@ -188,6 +188,29 @@ fn a_candidate_that_fails_goes_although_nothing_can_be_loaded() {
 }
 
 #[test]
+fn what_could_not_be_loaded_after_a_quarantine_serves_as_soon_as_it_loads() {
+    let shop = two_versions();
+    shop.kept("2.0.0", &example("panics"));
+    shop.deploy("2.0.0");
+    let component = tester("first1");
+    let file = format!("state/components/{}.wasm", blake3::hash(&component).to_hex());
+    let file = shop.gateway.dir().join(file);
+    std::fs::write(&file, b"what storage makes of it").unwrap();
+    eventually("it is quarantined, and nothing serves", Duration::from_secs(30), || {
+        (shop.post("acme", BROKEN, "/echo").status == 503).then_some(())
+    });
+    assert_eq!(stable(&shop.orders()), "1.0.0");
+    eventually("the next try is told of", Duration::from_secs(30), || {
+        shop.gateway.log_text().contains("what is to serve does not load").then_some(())
+    });
+    std::fs::write(&file, &component).unwrap();
+    eventually("the last good one serves", Duration::from_secs(60), || {
+        (shop.post("acme", BROKEN, "/echo").status == 200).then_some(())
+    });
+    assert_eq!(shop.who(), "first1");
+}
+
+#[test]
 fn a168_a_version_that_traps_five_times_is_quarantined_and_the_last_good_one_serves() {
     let shop = two_versions();
     shop.kept("2.0.0", &example("panics"));

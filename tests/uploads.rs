@@ -4,12 +4,18 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sluis_fixture::Named;
+use sluis_model::rollout::Version;
+use sluis_model::signature::{self, SignedAs};
 
 use crate::support::client::{Answer, Connection, call, request};
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
+use crate::support::issuer::now;
 use crate::support::workshop::{Workshop, example, tester, who};
 
 const VERSION: &str = "/v1/tenants/acme/plugins/orders/versions/1.0.0";
@@ -219,6 +225,91 @@ fn a164_versions_and_their_bytes_are_bounded_for_each_tenant() {
     let path = "/v1/tenants/acme/plugins/p/versions/1.0.0";
     assert_eq!(call(gateway.admin, "DELETE", path, &[("Authorization", &bearer)], b"").status, 204);
     assert_eq!(upload("acme", "1.0.2", 3).status, 201, "what was removed makes room");
+}
+
+/// Who lets versions of acme's plugin `orders` out.
+struct Signer(Ed25519KeyPair);
+
+impl Signer {
+    /// A workshop that takes nothing of acme's that is not signed.
+    fn with_workshop() -> (Signer, Workshop) {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let public = STANDARD.encode(pair.public_key());
+        (Signer(pair), Workshop::open_with("", &format!(", signing_keys: {{ release: \"{public}\" }}")))
+    }
+
+    fn sign(&self, version: &str, component: &[u8]) -> Vec<u8> {
+        let expires = now() + 600;
+        let version = Version::parse(version).unwrap();
+        let signed_as = SignedAs { tenant: "acme", plugin: "orders", version: &version };
+        let signature = self.0.sign(&signature::message(component, signed_as, expires));
+        signature::append(component, "release", expires, signature.as_ref())
+    }
+}
+
+#[test]
+fn a165_no_version_is_taken_after_a_newer_one_that_was_removed() {
+    let (signer, mut shop) = Signer::with_workshop();
+    let component = example("order-map");
+    let old = signer.sign("1.1.0", &component);
+    let newest = signer.sign("1.2.0", &component);
+    shop.kept("1.2.0", &newest);
+    refused(&shop.upload("1.1.0", &old), 403, "rollback-refused");
+    let path = "/v1/tenants/acme/plugins/orders/versions/1.2.0";
+    assert_eq!(shop.admin("acme", "DELETE", path, b"").status, 204);
+    let answer = shop.upload("1.1.0", &old);
+    refused(&answer, 403, "rollback-refused");
+    assert!(answer.text().contains("1.2.0"), "it says after which: {}", answer.text());
+    shop.gateway.kill_and_restart();
+    refused(&shop.upload("1.1.0", &old), 403, "rollback-refused");
+    shop.kept("1.2.0", &newest);
+    assert_eq!(shop.orders()["versions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a165_of_two_versions_at_once_none_is_taken_after_the_newer_one() {
+    let (signer, shop) = Signer::with_workshop();
+    let component = example("order-map");
+    let bearer = shop.issuer.bearer_of("dev-1", "acme", "plugins:deploy");
+    for round in 1..=4 {
+        let uploads = [format!("{round}.1.0"), format!("{round}.2.0")].map(|version| {
+            let path = format!("/v1/tenants/acme/plugins/orders/versions/{version}");
+            (path, signer.sign(&version, &component))
+        });
+        std::thread::scope(|scope| {
+            for (path, signed) in &uploads {
+                let (admin, bearer) = (shop.gateway.admin, &bearer);
+                scope.spawn(move || {
+                    let answer = call(admin, "PUT", path, &[("Authorization", bearer)], signed);
+                    assert!([201, 403].contains(&answer.status), "{}", answer.text());
+                });
+            }
+        });
+    }
+    let audit = shop.admin("acme", "GET", "/v1/tenants/acme/audit", b"").json();
+    let taken: Vec<&str> = audit.as_array().unwrap().iter().map(|entry| entry["version"].as_str().unwrap()).collect();
+    assert!(taken.len() >= 4 && taken.is_sorted_by(|later, earlier| later > earlier), "{audit}");
+}
+
+#[test]
+fn a166_what_is_being_kept_is_seen_through_although_its_client_left() {
+    let shop = Workshop::open();
+    let bearer = shop.issuer.bearer_of("dev-1", "acme", "plugins:deploy");
+    let files = || std::fs::read_dir(shop.gateway.dir().join("state/components")).unwrap().count();
+    for n in 1..=4_u8 {
+        let mut component = example("order-map");
+        // A custom section makes it another component.
+        component.extend_from_slice(&[0, 3, 1, b'x', n]);
+        let path = format!("/v1/tenants/acme/plugins/orders/versions/1.{n}.0");
+        let mut stream = TcpStream::connect(shop.gateway.admin).unwrap();
+        stream.write_all(&request("PUT", &path, &[("Authorization", &bearer)], &component)).unwrap();
+        eventually("its file is made", Duration::from_secs(60), || (files() >= usize::from(n)).then_some(()));
+        drop(stream);
+        eventually("the version is there", Duration::from_secs(10), || {
+            (shop.orders()["versions"].as_array().unwrap().len() == usize::from(n)).then_some(())
+        });
+    }
+    assert_eq!(files(), 4);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use follow::{Follower, Page};
 
 use crate::client::{Client, order};
 use crate::memory::Memory;
-use crate::{Error, issuer};
+use crate::{Error, cores, issuer};
 
 /// Log lines that are kept to tell why a gateway ended.
 const TAIL: usize = 20;
@@ -126,6 +126,11 @@ impl Gateway {
     fn told(&self) -> String {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Binds it to a core from now on.
+    pub fn bind(&self, core: usize) -> Result<(), Error> {
+        cores::bind(self.child.id(), core)
     }
 
     /// Time that it has had on CPUs so far, to the kernel's hundredth of a second.

@@ -9,6 +9,7 @@ pub mod agent;
 pub mod client;
 pub mod compare;
 pub mod component;
+pub mod cores;
 pub mod gateway;
 pub mod instructions;
 pub mod issuer;

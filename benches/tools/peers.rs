@@ -15,11 +15,11 @@ mod report;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 use sluis_bench::issuer::Issuer;
-use sluis_bench::{Error, ORDER, component, lean};
+use sluis_bench::{Error, ORDER, component, cores, lean};
 
 use crate::load::Load;
 use crate::peer::{Peer, Work};
@@ -115,7 +115,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let machine = Machine::this()?;
     machine.warn();
     // From here on everything is on the load's core, but for what is started elsewhere.
-    pin(args.load_core)?;
+    cores::bind(std::process::id(), args.load_core)?;
     std::fs::create_dir_all(&args.dir)?;
     let dir = args.dir.canonicalize()?;
     let token = prepare(&dir, &args.programs)?;
@@ -149,14 +149,6 @@ fn turn(args: &Args, peer: &Peer, load: &Load<'_>, token: &str) -> Result<Measur
     let measured = Measured::new(&answered, cpu, started.memory()?, others);
     started.stop();
     Ok(measured)
-}
-
-/// Binds this process and all that it starts to a core.
-fn pin(core: usize) -> Result<(), Error> {
-    let pid = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["--cpu-list", "--pid", &core.to_string(), &pid]).output();
-    let pinned = pinned.map_err(|error| format!("taskset: {error}; get it: apt install util-linux"))?;
-    if pinned.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&pinned.stderr).into_owned().into()) }
 }
 
 /// Starts the upstream, and writes what peers and load read: tokens, the order, the issuer's key, Envoy's filter. Returns

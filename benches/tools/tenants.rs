@@ -12,7 +12,7 @@ use sluis_bench::client::{Client, order};
 use sluis_bench::gateway::{Gateway, config};
 use sluis_bench::issuer::Issuer;
 use sluis_bench::memory::Memory;
-use sluis_bench::{Error, Latencies, component, latencies, milliseconds, upstream};
+use sluis_bench::{Error, Latencies, component, cores, latencies, milliseconds, upstream};
 
 #[path = "tenants/mix.rs"]
 mod mix;
@@ -36,8 +36,14 @@ struct Args {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     count: u32,
     /// Threads of the gateway's ingress
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// The gateway's core while the CPU of requests is measured
+    #[arg(long, default_value_t = 0)]
+    core: usize,
+    /// That of the load and the upstream
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +69,9 @@ fn run(args: &Args) -> Result<(), Error> {
     runtime.block_on(gateway.settle(&house.issuer.token(&tenant(0), "user-1")?))?;
     let loaded = gateway.memory()?;
     let (visited, first) = runtime.block_on(house.visit(&gateway, count))?;
+    // By turns on the same cores, each would find the caches full of the other's.
+    gateway.bind(args.core)?;
+    cores::bind(std::process::id(), args.load_core)?;
     let mixes = runtime.block_on(mix::measure(&gateway, &house.issuer, count))?;
 
     println!(

@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is given and reads one answer at a time.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -110,6 +110,14 @@ impl Connection {
             }
         }
         Ok(answer)
+    }
+
+    /// Whether nothing has come that was not read.
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let come = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        self.buffered.is_empty() && come.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Whether the other side closes now, without sending anything more.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// A request as it arrived.
@@ -31,6 +32,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// These bytes, then close.
     Last(Vec<u8>),
+    /// What comes this way until its sender is gone, then the next request.
+    Pieces(Receiver<Vec<u8>>),
     /// Nothing, for as long as the client stays.
     Silence,
 }
@@ -51,7 +54,28 @@ pub fn ok(body: &[u8]) -> Reply {
     Reply::Bytes(bytes)
 }
 
+/// Answers that are begun, and go on when somebody says so.
+pub struct Pieces(SyncSender<Receiver<Vec<u8>>>);
+
+impl Pieces {
+    /// What the next request is answered at once; what is sent on follows, until the sender is dropped.
+    pub fn begin(&self, beginning: String) -> SyncSender<Vec<u8>> {
+        let (rest, pieces) = sync_channel(4);
+        rest.send(beginning.into_bytes()).unwrap();
+        self.0.send(pieces).unwrap();
+        rest
+    }
+}
+
 impl Upstream {
+    /// Answers every request by pieces, in the order in which the answers were begun.
+    pub fn start_in_pieces() -> (Self, Pieces) {
+        let (begun, answers) = sync_channel(16);
+        let answers = Mutex::new(answers);
+        let next = move |_: &Got| answers.lock().unwrap().recv().map_or(Reply::Silence, Reply::Pieces);
+        (Self::start(next), Pieces(begun))
+    }
+
     /// Answers every request with its handler's word.
     pub fn start(handler: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), handler)
@@ -124,6 +148,11 @@ fn serve(stream: TcpStream, connection: usize, kept: &Mutex<Vec<Got>>, handler: 
                 let _ = out.write_all(&bytes);
                 let _ = out.shutdown(std::net::Shutdown::Both);
                 return;
+            }
+            Reply::Pieces(pieces) => {
+                if pieces.into_iter().any(|piece| out.write_all(&piece).is_err()) {
+                    return;
+                }
             }
             Reply::Silence => {
                 let _ = reader.read(&mut [0]);

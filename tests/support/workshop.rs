@@ -24,8 +24,12 @@ impl Workshop {
 
     /// The same with more settings of plugins, and of acme's.
     pub fn open_with(plugins: &str, acme: &str) -> Self {
+        Self::open_before(Upstream::start(|got| ok(&got.body)), plugins, acme)
+    }
+
+    /// The same before another upstream.
+    pub fn open_before(upstream: Upstream, plugins: &str, acme: &str) -> Self {
         let issuer = Issuer::start();
-        let upstream = Upstream::start(|got| ok(&got.body));
         let gateway = Gateway::start_with_uploads(&format!(
             "{}upstreams:\n  - {{ name: erp, endpoints: [\"{}\"] }}\nplugins: {{ dir: nothing, cpu: 100ms, wall: 5s, component_bytes: 8MiB{plugins} }}\nroutes:\n  - {{ name: test, path: \"/{{rest...}}\", methods: [GET, POST], auth: {{ issuers: [idp] }}, plugin: orders, forward: {{ upstreams: [erp] }} }}\ntenants:\n  - {{ id: acme, plugins: {{ orders: orders }}, grants: [log, config, clock, metrics, kv, http-client]{acme} }}\n  - {{ id: globex, plugins: {{ orders: orders }}, grants: [log] }}\n",
             issuer.yaml(""),

@@ -70,7 +70,7 @@ fn decided(house: &House) -> Prepared<'_> {
         let fields = decide::visible_fields(&headers);
         let cx = Context { app: &house.app, generation: &generation };
         let asked = Asked { route, tenant: &tenant, picked: &picked };
-        let decision = decide::on_request(cx, asked, view(ORDER, &fields)).await;
+        let decision = decide::on_request(cx, asked, view(ORDER, &fields), &headers).await;
         assert!(matches!(black_box(decision), Ok(CheckedDecision::Forward(_))));
     })
 }

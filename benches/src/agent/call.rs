@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::AgentError;
-use super::wire::{Hello, Line, MAX_LINE, Order, Ready, Start, VERSION, now_us};
+use super::wire::{Hello, Line, MAX_LINE, MAX_ORDER, Order, Ready, Start, VERSION, now_us};
 
 /// For a connection and for a short answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,6 +100,14 @@ impl Peer {
         what: &impl Serialize,
         patience: Duration,
     ) -> Result<Response<Incoming>, AgentError> {
+        let body = serde_json::to_vec(what).map_err(|error| self.failed(error))?;
+        if body.len() > MAX_ORDER {
+            return Err(AgentError::Asked(format!(
+                "an agent takes {} MiB, and this load has {}; ask for one with shorter traces or templates",
+                MAX_ORDER >> 20,
+                body.len().div_ceil(1 << 20)
+            )));
+        }
         let stream = timeout(PATIENCE, TcpStream::connect(&self.address)).await;
         let stream = stream.map_err(|_| self.unreachable("no connection in time"))?;
         let stream = stream.map_err(|error| self.unreachable(error))?;
@@ -108,7 +116,6 @@ impl Peer {
             .await
             .map_err(|error| self.unreachable(error))?;
         tokio::spawn(connection);
-        let body = serde_json::to_vec(what).map_err(|error| self.failed(error))?;
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {}", self.secret)).map_err(|error| self.failed(error))?;
         bearer.set_sensitive(true);

@@ -30,13 +30,21 @@ const EVENTS: usize = 256;
 enum Event {
     Second { elapsed: Duration, second: Box<Second>, under_way: usize },
     Done(String, Box<Done>),
-    Lost(String),
+    Lost(Loss),
+}
+
+/// Why an agent's share is not there, or not all of it.
+struct Loss {
+    why: String,
+    /// It found no target, and sent nothing.
+    unreachable: bool,
 }
 
 /// Runs a job on agents. Blocks; `tell` hears of every second of all of them together.
 ///
 /// # Errors
-/// When an agent cannot take its part, before anything is sent. One that is lost later makes the result partial.
+/// When an agent cannot take its part, before anything is sent, or none comes to its end: as where no agent finds the
+/// target. One that is lost later makes the result partial.
 pub fn coordinate(
     job: &Job,
     agents: &[String],
@@ -110,11 +118,14 @@ fn keys(address: Option<SocketAddr>, ready: &[Ready]) -> Result<Option<Idp>, Age
 
 /// Starts an agent and passes on what it tells.
 async fn follow(peer: Peer, run: u64, at_us: i64, patience: Duration, events: Sender<Event>) {
-    let lost = |why: &dyn std::fmt::Display| Event::Lost(format!("agent {}: {why}", peer.address));
+    let lost = |why: String, unreachable| {
+        let why = format!("agent {}: {why}", peer.address);
+        Event::Lost(Loss { why, unreachable })
+    };
     let mut told: Told = match peer.start(run, at_us).await {
         Ok(told) => told,
         Err(error) => {
-            let _ = events.send(Event::Lost(error.to_string())).await;
+            let _ = events.send(Event::Lost(Loss { why: error.to_string(), unreachable: false })).await;
             return;
         }
     };
@@ -124,7 +135,8 @@ async fn follow(peer: Peer, run: u64, at_us: i64, patience: Duration, events: Se
                 (Event::Second { elapsed: Duration::from_millis(elapsed_ms), second, under_way }, false)
             }
             Ok(Line::Done(done)) => (Event::Done(peer.address.clone(), done), true),
-            Ok(Line::Failed(why)) | Err(why) => (lost(&why), true),
+            Ok(Line::Failed { why, unreachable }) => (lost(why, unreachable), true),
+            Err(why) => (lost(why, false), true),
         };
         if events.send(event).await.is_err() || last {
             return;
@@ -145,7 +157,7 @@ async fn pass_on(stop: Stop, runs: Vec<(Peer, u64)>) {
 /// What was heard until the last agent ended.
 struct Heard {
     done: Vec<(String, Done)>,
-    lost: Vec<String>,
+    lost: Vec<Loss>,
     aborted: Option<String>,
 }
 
@@ -169,7 +181,7 @@ fn hear(
                 }
             }
             Event::Done(agent, done) => heard.done.push((agent, *done)),
-            Event::Lost(why) => heard.lost.push(why),
+            Event::Lost(loss) => heard.lost.push(loss),
         }
     }
     heard
@@ -182,12 +194,14 @@ fn merged(
     slo: Option<&crate::slo::Slo>,
     follower: Option<Follower>,
 ) -> Result<RunResult, AgentError> {
+    let lost = heard.lost.iter().map(|loss| &*loss.why).collect::<Vec<_>>().join("; ");
     if heard.done.is_empty() {
-        return Err(AgentError::Lost(heard.lost.join("; ")));
+        let unreachable = !heard.lost.is_empty() && heard.lost.iter().all(|loss| loss.unreachable);
+        return Err(if unreachable { AgentError::Target(lost) } else { AgentError::Lost(lost) });
     }
     let stopped = heard.done.iter().any(|(_, done)| done.stopped);
     let ended = match heard.lost.is_empty() {
-        false => Ended::Partial { why: format!("lost: {}", heard.lost.join("; ")) },
+        false => Ended::Partial { why: format!("lost: {lost}") },
         true if stopped => Ended::Interrupted,
         true => Ended::Complete,
     };

@@ -1,8 +1,9 @@
 //! Load from several machines: agents that send, a coordinator that merges.
 //!
-//! The coordinator sends each agent the whole job and its share of the moments, by number; asks every agent for its clock
-//! and gives all the same first moment in their own time; hears of each second; and gets each recording whole, histograms
-//! and all, so that nothing is lost in merging. Agents sign their own tokens; the coordinator serves all their keys.
+//! The coordinator sends each agent the whole job, traces and all, and its share of the moments, by number; asks every
+//! agent for its clock and gives all the same first moment in their own time; hears of each second; and gets each
+//! recording whole, histograms and all, so that nothing is lost in merging. Agents sign their own tokens; the coordinator
+//! serves all their keys.
 //!
 //! HTTP/1.1 in the clear with a shared secret: whoever holds it can have any load sent from an agent, and whoever listens
 //! on the way learns it. It is for a network of one's own.
@@ -89,6 +90,9 @@ pub enum AgentError {
         /// What it says.
         why: String,
     },
+    /// No agent found the target.
+    #[error("the target is not reachable: {0}")]
+    Target(String),
     /// None came to its end.
     #[error("no agent came to its end: {0}")]
     Lost(String),

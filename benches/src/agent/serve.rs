@@ -212,7 +212,7 @@ fn work(job: &Job, stand: &Stand, stop: &Stop, at_us: i64, lines: &Sender<Bytes>
             recording: measured.recording,
             generator: measured.generator,
         })),
-        Err(error) => Line::Failed(error.to_string()),
+        Err(error) => Line::Failed { why: error.to_string(), unreachable: error.is_unreachable() },
     }
 }
 

@@ -127,9 +127,43 @@ fn who_is_not_there_has_another_secret_or_version_is_told_before_anything_is_sen
     );
     assert!(matches!(said(std::slice::from_ref(&there), "another secret, as long"), AgentError::Refused { .. }));
     assert!(matches!(said(&[there.clone(), there.clone()], SECRET), AgentError::Asked(_)));
-    // Its own target is not there: the agent says so when it starts.
-    let lost = said(std::slice::from_ref(&there), SECRET).to_string();
-    assert!(lost.contains("nothing listens on 127.0.0.1:1"), "{lost}");
+}
+
+#[test]
+fn a_target_that_no_agent_reaches_is_no_lost_agent() {
+    let agents = [Running::start(), Running::start()];
+    let job = job("http://127.0.0.1:1".to_owned(), 10);
+    let lines = Lines::default();
+    let around = Surroundings::default();
+    let said = coordinate(&job, &names(&agents), SECRET, &around, lines, &Stop::new(), |_, _| ()).unwrap_err();
+    let AgentError::Target(why) = &said else { panic!("{said:?}") };
+    for agent in names(&agents) {
+        assert!(why.contains(&format!("agent {agent}: nothing listens on 127.0.0.1:1: ")), "{why}");
+    }
+}
+
+#[test]
+fn agents_need_no_file_of_a_trace() {
+    let agents = [Running::start(), Running::start()];
+    let erp = Erp::start(Behaviour::default()).unwrap();
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(trace.path(), "0\n0.05\n0.05\n0.2\n0.35\n").unwrap();
+    let mut job = job(format!("http://{}", erp.address()), 10);
+    job.schedule = format!("trace {}", trace.path().display()).parse().unwrap();
+    drop(trace);
+    let (lines, around) = (Lines::default(), Surroundings::default());
+    let result = coordinate(&job, &names(&agents), SECRET, &around, lines, &Stop::new(), |_, _| ()).unwrap();
+    assert_eq!((&result.ended, result.recording.all.ok), (&Ended::Complete, 5), "{:?}", result.recording.all);
+}
+
+#[test]
+fn what_is_too_large_for_an_agent_is_told_before_anything_is_sent() {
+    let agent = Running::start();
+    let mut job = job("http://127.0.0.1:1".to_owned(), 10);
+    job.name = "x".repeat(wire::MAX_ORDER);
+    let (agents, around) = (names(std::slice::from_ref(&agent)), Surroundings::default());
+    let said = coordinate(&job, &agents, SECRET, &around, Lines::default(), &Stop::new(), |_, _| ()).unwrap_err();
+    assert!(matches!(&said, AgentError::Asked(why) if why.contains("an agent takes 32 MiB")), "{said}");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::result::Generator;
 use crate::session::Job;
 
 /// Both sides must speak the same.
-pub const VERSION: &str = "sluis-bench-agent/1";
-/// Largest order to an agent, bytes: a workload with its templates.
-pub const MAX_ORDER: usize = 8 << 20;
+pub const VERSION: &str = "sluis-bench-agent/2";
+/// Largest order to an agent, bytes: a workload with its templates, and traces of some four million moments.
+pub const MAX_ORDER: usize = 32 << 20;
 /// Largest line from an agent, bytes: a recording.
 pub const MAX_LINE: usize = 256 << 20;
 
@@ -72,7 +72,12 @@ pub enum Line {
     /// All of it.
     Done(Box<Done>),
     /// There is nothing.
-    Failed(String),
+    Failed {
+        /// Why.
+        why: String,
+        /// Whether the target is not there, as the agent sees it.
+        unreachable: bool,
+    },
 }
 
 /// All that an agent saw.

@@ -80,3 +80,11 @@ pub enum LoadError {
     #[error("a sending thread panicked; this is a defect of the program")]
     Panicked,
 }
+
+impl LoadError {
+    /// Whether the target is not there, or speaks another protocol than asked for.
+    pub fn is_unreachable(&self) -> bool {
+        use LoadError::{Resolve, Tls, Unreachable, Version};
+        matches!(self, Resolve { .. } | Unreachable { .. } | Tls { .. } | Version { .. })
+    }
+}

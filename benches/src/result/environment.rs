@@ -46,10 +46,10 @@ pub fn is_here(host: &str) -> bool {
 }
 
 /// SHA-256, hexadecimal, of named parts in their order: equal only where all of them are.
-pub fn digest<'a>(parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+pub fn digest<'a, P: AsRef<[u8]>>(parts: impl IntoIterator<Item = (&'a str, P)>) -> String {
     let mut hash = Sha256::new();
     for (name, part) in parts {
-        for bytes in [name.as_bytes(), part] {
+        for bytes in [name.as_bytes(), part.as_ref()] {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         }

@@ -83,6 +83,13 @@ impl Scenario {
     pub fn parse(yaml: &str, time_scale: Option<f64>) -> Result<Scenario, Invalid> {
         let mut scenario = written::Written::parse(yaml)?.check(time_scale)?;
         scenario.text = format!("{}\n{yaml}", scenario.time_scale);
+        for Stream { schedule, .. } in &scenario.streams {
+            // Of a trace, the YAML says where its file is, and not what is in it.
+            let fingerprint = schedule.fingerprint();
+            if fingerprint != schedule.to_string() {
+                scenario.text.push_str(&fingerprint);
+            }
+        }
         Ok(scenario)
     }
 

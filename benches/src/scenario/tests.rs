@@ -55,6 +55,20 @@ fn every_scenario_that_comes_along_can_be_run_or_says_what_it_needs() {
 }
 
 #[test]
+fn a_trace_s_moments_decide_about_a_scenario_too() {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let load = format!("schedule: trace {}", trace.path().display());
+    let text = |moments: &str| {
+        std::fs::write(trace.path(), moments).unwrap();
+        let yaml = SMALL.replace("schedule: 100/s for 4s", &load);
+        Scenario::parse(&format!("{yaml}pass: [{{slo: 'error=0'}}]\n"), None).unwrap().text
+    };
+    let one = text("0\n1\n4\n");
+    assert_eq!(text("0\n1.0\n4\n"), one);
+    assert_ne!(text("0\n2\n4\n"), one);
+}
+
+#[test]
 fn what_cannot_be_run_is_skipped_with_its_reason_before_anything_starts() {
     let options = |components: &str| Options {
         sluis: "/there/is/no/such/program".into(),

@@ -51,6 +51,17 @@ pub enum SessionError {
     Tokens(crate::Error),
 }
 
+impl SessionError {
+    /// Whether the target, or its page of metrics, is not there.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            SessionError::Load(error) => error.is_unreachable(),
+            SessionError::Metrics(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Lines that a run is judged by.
 #[derive(Debug, Default)]
 pub struct Lines {

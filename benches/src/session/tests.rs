@@ -123,6 +123,22 @@ fn a_plan_s_digest_is_of_the_load_alone() {
 }
 
 #[test]
+fn a_plan_s_digest_is_of_a_trace_s_moments_and_not_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = |name: &str, moments: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, moments).unwrap();
+        let mut job = job("http://127.0.0.1:1".to_owned(), 10);
+        job.schedule = format!("trace {}", path.display()).parse().unwrap();
+        job.plan().digest
+    };
+    let one = digest("one", "0\n0.1\n0.5\n");
+    assert_eq!(digest("other", "offset\n0.0\n0.10\n0.5\n"), one);
+    // As many moments in the same time.
+    assert_ne!(digest("one", "0\n0.2\n0.5\n"), one);
+}
+
+#[test]
 fn each_run_on_a_stand_has_orders_of_its_own() {
     let around = Surroundings { erp: Some(free()), drain: DRAIN, ..Surroundings::default() };
     let job = job(format!("http://{}", around.erp.unwrap()), 100);

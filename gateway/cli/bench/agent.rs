@@ -34,7 +34,9 @@ pub fn failure(error: AgentError) -> Failure {
     let text = error.to_string();
     Failure::Bench(match error {
         AgentError::Session(error) => return error.into(),
-        AgentError::Unreachable { .. } | AgentError::Refused { .. } => BenchError::Unreachable(text),
+        AgentError::Unreachable { .. } | AgentError::Refused { .. } | AgentError::Target(_) => {
+            BenchError::Unreachable(text)
+        }
         AgentError::Secret { .. } | AgentError::Asked(_) => BenchError::Usage(text),
         _ => BenchError::Failed(text),
     })

@@ -123,18 +123,12 @@ impl From<CompareError> for Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let text = error.to_string();
-        Failure::Bench(match error {
-            SessionError::Load(error) => match error {
-                LoadError::Resolve { .. }
-                | LoadError::Unreachable { .. }
-                | LoadError::Tls { .. }
-                | LoadError::Version { .. } => BenchError::Unreachable(text),
-                LoadError::Url { .. } | LoadError::Bounds(_) | LoadError::Descriptors { .. } => BenchError::Usage(text),
-                _ => BenchError::Failed(text),
-            },
-            SessionError::Workload(_) | SessionError::Asked(_) => BenchError::Usage(text),
-            SessionError::Metrics(_) => BenchError::Unreachable(text),
-            SessionError::Listen { .. } | SessionError::Tokens(_) => BenchError::Failed(text),
+        Failure::Bench(match &error {
+            _ if error.is_unreachable() => BenchError::Unreachable(text),
+            SessionError::Load(LoadError::Url { .. } | LoadError::Bounds(_) | LoadError::Descriptors { .. })
+            | SessionError::Workload(_)
+            | SessionError::Asked(_) => BenchError::Usage(text),
+            _ => BenchError::Failed(text),
         })
     }
 }

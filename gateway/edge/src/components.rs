@@ -153,7 +153,7 @@ fn falls_back(tenant: &Tenant, name: &str) -> bool {
 fn may_stay(before: &Serving, rollout: &Rollout, error: Option<&ComponentError>) -> bool {
     let must_end =
         matches!(error, Some(ComponentError::NothingServes | ComponentError::Load(LoadError::CapabilityNotGranted(_))));
-    !must_end && !before.rollout().in_use().any(|version| rollout.is_quarantined(version))
+    !must_end && !before.reaches_quarantined(rollout)
 }
 
 fn serving_in(generation: Option<&Generation>, tenant: &str, plugin: &str) -> Option<Arc<Serving>> {

@@ -29,8 +29,14 @@ pub struct Asked<'a> {
     pub picked: &'a Picked,
 }
 
-/// Asks `on-request`, or `on-request-head`.
-pub async fn on_request(cx: Context<'_>, asked: Asked<'_>, view: RequestView<'_>) -> Result<CheckedDecision, Refusal> {
+/// Asks `on-request`, or `on-request-head`. `headers` are all that the client sent, of which the plugin sees those in
+/// `view`.
+pub async fn on_request(
+    cx: Context<'_>,
+    asked: Asked<'_>,
+    view: RequestView<'_>,
+    headers: &HeaderMap,
+) -> Result<CheckedDecision, Refusal> {
     let Asked { route, tenant, picked } = asked;
     let _permit = tenant.plugin_calls.try_acquire().ok_or(Refusal::PluginCapacity)?;
     let limits = &cx.generation.plan.plugins.call;
@@ -39,7 +45,7 @@ pub async fn on_request(cx: Context<'_>, asked: Asked<'_>, view: RequestView<'_>
     let scope = recording.as_ref().map_or(&tenant.scope, |recording| &recording.scope);
     let outcome = picked.serves.plugin.on_request(view, scope, limits, route.route.body_limit).await;
     if let Some(recording) = recording {
-        recording.end(&view, &picked.serves, &outcome.result);
+        recording.end(&view, headers, &picked.serves, &outcome.result);
     }
     tenant.metrics.on_request.observe(outcome.usage.cpu.as_secs_f64());
     let correlation_id = view.correlation_id;

@@ -22,6 +22,7 @@ pub mod http_client;
 pub mod idempotency;
 pub mod journey;
 pub mod jwks;
+mod lagging;
 pub mod load;
 pub mod metrics;
 pub mod observe;

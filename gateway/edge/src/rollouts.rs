@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sluis_fixture::SectionError;
 use sluis_ledger::{Actor, PluginId, RegistryError};
+use sluis_model::plan::{Plan, Tenant};
 use sluis_model::rollout::{Order, Rollout, Verdict, Version};
 use sluis_model::signature::SignatureFault;
 use sluis_sandbox::LoadError;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::components::{ComponentError, Components};
+use crate::lagging::Lagging;
 use crate::serving::TenantPlugin;
 use crate::state::{App, Generation, TenantState};
 use crate::uploads::Uploads;
@@ -46,9 +48,6 @@ pub enum RolloutError {
     /// The tenant's uploads must be signed, and this one is not as it must be.
     #[error(transparent)]
     Signature(#[from] SignatureFault),
-    /// Of a tenant whose uploads must be signed: a version before one that is there.
-    #[error("{0} is there already: an older version is not taken after it")]
-    Older(Version),
     /// They do not hold.
     #[error("{}", .0.join("; "))]
     Fixtures(Vec<String>),
@@ -95,12 +94,14 @@ pub struct Rollouts {
     pub components: Arc<Components>,
     /// Who may send a component now, and whose is looked at.
     pub(crate) uploads: Uploads,
+    /// What could not be loaded when it was to serve.
+    lagging: Lagging,
 }
 
 impl Rollouts {
     /// Over the plans of `app`.
     pub fn new(app: Arc<App>, components: Arc<Components>) -> Arc<Self> {
-        Arc::new(Rollouts { app, components, uploads: Uploads::default() })
+        Arc::new(Rollouts { app, components, uploads: Uploads::default(), lagging: Lagging::default() })
     }
 
     /// The process.
@@ -118,21 +119,20 @@ impl Rollouts {
         only: Only,
     ) -> Result<Rollout, RolloutError> {
         let this = self.clone();
-        let followed = tokio::spawn(async move { this.follow(id, order, by, only).await });
-        followed.await.unwrap_or(Err(RolloutError::GivenUp))
+        to_its_end(async move { this.follow(id, order, by, only).await }).await
     }
 
     async fn follow(&self, id: PluginId, order: Order, by: Actor, only: Only) -> Result<Rollout, RolloutError> {
         let _changing = self.components.changing.lock().await;
         let generation = self.app.generation.load_full();
-        let tenant = generation.tenants.get(&*id.tenant);
-        only.check(&generation, tenant.and_then(|tenant| plugin_named(tenant, &id.name)))?;
+        let plugin = plugin_of(&generation, &id);
+        only.check(&generation, plugin.map(|(_, plugin)| plugin))?;
         // What does not load must not be promised.
+        let tenant = generation.tenants.get(&*id.tenant);
         if let (Some(tenant), Some(version)) = (tenant, self.will_serve(&id, &order).await?) {
             self.components.version(&tenant.tenant, &id.name, &version).await?;
         }
         let action = order.label();
-        let quarantines = matches!(order, Order::Quarantine(_));
         let rollout = self.components.registry.roll(id.clone(), order, by.clone()).await?;
         tracing::info!(
             tenant = id.tenant,
@@ -144,30 +144,41 @@ impl Rollouts {
             "rollout changed"
         );
         self.app.metrics.plugin_rollouts.with_label_values(&[action]).inc();
-        let plugin = tenant.and_then(|tenant| Some((tenant, plugin_named(tenant, &id.name)?)));
         if let Some((tenant, plugin)) = plugin {
-            let before = plugin.serving.load_full();
-            let serving = self.components.serving(
-                &generation.plan,
-                &tenant.tenant,
-                &plugin.name,
-                rollout.clone(),
-                before.as_deref(),
-            );
-            match serving.await {
-                Ok(serving) => plugin.serving.store(Some(serving)),
-                Err(ComponentError::NothingServes) => plugin.serving.store(None),
-                Err(error) => {
-                    // What was taken out of service serves no more, although not all of what is to serve loads now.
-                    let alone = before.and_then(|before| before.stable_alone(&rollout));
-                    if alone.is_some() || quarantines {
-                        plugin.serving.store(alone);
-                    }
-                    return Err(error.into());
-                }
+            if let Err(error) = self.serve(&generation.plan, &tenant.tenant, plugin, &rollout).await {
+                self.lagging.failed(id, 0, self.app.clock.now());
+                return Err(error.into());
             }
+            self.lagging.caught_up(&id);
         }
         Ok(rollout)
+    }
+
+    /// Lets serve what `rollout` says. What was taken out of service serves no more, although not all of what is to serve
+    /// loads now.
+    async fn serve(
+        &self,
+        plan: &Plan,
+        tenant: &Tenant,
+        plugin: &TenantPlugin,
+        rollout: &Rollout,
+    ) -> Result<(), ComponentError> {
+        let before = plugin.serving.load_full();
+        let serving = self.components.serving(plan, tenant, &plugin.name, rollout.clone(), before.as_deref());
+        match serving.await {
+            Ok(serving) => plugin.serving.store(Some(serving)),
+            Err(ComponentError::NothingServes) => plugin.serving.store(None),
+            Err(error) => {
+                if let Some(before) = &before {
+                    let alone = before.stable_alone(rollout);
+                    if alone.is_some() || before.reaches_quarantined(rollout) {
+                        plugin.serving.store(alone);
+                    }
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// The version that an order lets serve, where that is not one that serves already.
@@ -179,7 +190,8 @@ impl Rollouts {
         })
     }
 
-    /// Ends the service of versions that fail too often, and judges candidates, until told to stop.
+    /// Ends the service of versions that fail too often, judges candidates, and tries again what could not be loaded, until
+    /// told to stop.
     pub async fn watch(self: Arc<Self>, mut trouble: mpsc::Receiver<Trouble>, mut stop: watch::Receiver<bool>) {
         let mut every = tokio::time::interval(JUDGED);
         loop {
@@ -221,7 +233,45 @@ impl Rollouts {
                 }
             }
         }
+        self.catch_up().await;
     }
+
+    /// Tries once more to load what could not be loaded when it was to serve: one plugin, as orders wait meanwhile.
+    async fn catch_up(self: &Arc<Self>) {
+        if self.lagging.due(self.app.clock.now()).is_none() {
+            return;
+        }
+        let _changing = self.components.changing.lock().await;
+        // It may have been loaded for an order meanwhile.
+        let Some((id, number)) = self.lagging.due(self.app.clock.now()) else { return };
+        let (this, plugin) = (self.clone(), id.clone());
+        let done = to_its_end(async move { this.serve_again(&plugin).await.map_err(RolloutError::from) }).await;
+        match done {
+            Ok(()) => {
+                self.lagging.caught_up(&id);
+                tracing::info!(tenant = id.tenant, plugin = id.name, "what could not be loaded serves");
+            }
+            Err(error) => {
+                let again = self.lagging.failed(id.clone(), number, self.app.clock.now());
+                tracing::error!(tenant = id.tenant, plugin = id.name, %error, again, "what is to serve does not load");
+            }
+        }
+    }
+
+    /// Lets serve what the registry says of a plugin, if the plan still has it.
+    async fn serve_again(&self, id: &PluginId) -> Result<(), ComponentError> {
+        let generation = self.app.generation.load_full();
+        let Some((tenant, plugin)) = plugin_of(&generation, id) else { return Ok(()) };
+        let rollout = self.components.registry.rollout(id).await?;
+        self.serve(&generation.plan, &tenant.tenant, plugin, &rollout).await
+    }
+}
+
+/// Does it whoever waits for it: what is on disk must not differ from what was said, nor from what serves.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RolloutError>> + Send + 'static,
+) -> Result<T, RolloutError> {
+    tokio::spawn(work).await.unwrap_or(Err(RolloutError::GivenUp))
 }
 
 /// What must still be so when an order's turn has come, for it to be followed.
@@ -266,6 +316,9 @@ fn verdict(plugin: &TenantPlugin, now: u64) -> Option<Judged> {
     Some(Judged { order, reason, revision: serving.rollout().revision })
 }
 
-fn plugin_named<'a>(tenant: &'a TenantState, name: &str) -> Option<&'a Arc<TenantPlugin>> {
-    tenant.plugins().find(|plugin| *plugin.name == *name)
+/// A plugin that one of its tenant's slots names.
+fn plugin_of<'a>(generation: &'a Generation, id: &PluginId) -> Option<(&'a Arc<TenantState>, &'a Arc<TenantPlugin>)> {
+    let tenant = generation.tenants.get(&*id.tenant)?;
+    let plugin = tenant.plugins().find(|plugin| *plugin.name == *id.name)?;
+    Some((tenant, plugin))
 }

@@ -256,7 +256,8 @@ async fn decide(
             RequestBody::Stream => &[],
         },
     };
-    Ok(Some(decide::on_request(cx, Asked { route: admitted.route, tenant, picked }, view).await?))
+    let asked = Asked { route: admitted.route, tenant, picked };
+    Ok(Some(decide::on_request(cx, asked, view, &head.headers).await?))
 }
 
 /// What becomes of a request whose plugin gave no decision, by the slot's `on_error`.

@@ -208,6 +208,11 @@ impl Serving {
         })
     }
 
+    /// Whether calls reach a version here that `rollout` took out of service.
+    pub fn reaches_quarantined(&self, rollout: &Rollout) -> bool {
+        self.rollout.in_use().any(|version| rollout.is_quarantined(version))
+    }
+
     /// Who takes the next request.
     pub fn pick(&self) -> Picked {
         let alone = || Picked { serves: self.stable.clone(), shadow: None, fallback: self.previous.clone() };

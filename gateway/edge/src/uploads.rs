@@ -6,18 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use sluis_fixture::Named;
-use sluis_ledger::{Actor, NewVersion, PluginId};
+use sluis_ledger::{Actor, NewVersion, PluginId, UploadPolicy};
 use sluis_model::hook::Usage;
 use sluis_model::limits::{Permit, Permits};
-use sluis_model::plan::TenantLimits;
+use sluis_model::plan::{Tenant, TenantLimits};
 use sluis_model::rollout::Version;
-use sluis_model::signature::{self, SignedAs};
+use sluis_model::signature::{self, SignatureFault, SignedAs};
 use sluis_sandbox::Plugin;
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use crate::clock::Clock;
-use crate::rollouts::{RolloutError, Rollouts};
+use crate::rollouts::{RolloutError, Rollouts, to_its_end};
 use crate::state::TenantState;
 
 /// Uploads that are looked at at once, all tenants.
@@ -105,10 +105,11 @@ impl Rollouts {
         Ok(UploadPermit { _all: all, _tenant: own })
     }
 
-    /// Keeps a version once its component has loaded. Whether it is new, and what was found out.
+    /// Keeps a version once its component has loaded. Whether it is new, and what was found out. Once it is being kept that
+    /// is seen through although nobody waits any more: a file without its row would be nobody's.
     pub async fn upload(
         &self,
-        _permit: UploadPermit,
+        permit: UploadPermit,
         tenant: &TenantState,
         plugin: &str,
         version: Version,
@@ -117,7 +118,8 @@ impl Rollouts {
     ) -> Result<(bool, Report), RolloutError> {
         let _turn = self.uploads.looked_at.acquire().await.map_err(|_| RolloutError::Overloaded)?;
         let id = PluginId { tenant: tenant.tenant.id.to_string(), name: plugin.to_owned() };
-        self.check_signature(tenant, &id, &version, &component).await?;
+        let signed_as = SignedAs { tenant: &id.tenant, plugin: &id.name, version: &version };
+        let is_signed = check_signature(&tenant.tenant, signed_as, &component)?;
         let name = format!("{plugin}@{version}");
         let loaded = self
             .components
@@ -135,31 +137,21 @@ impl Rollouts {
             report: serde_json::to_string(&report).unwrap_or_default(),
         };
         let TenantLimits { plugin_bytes, plugin_versions, .. } = tenant.tenant.limits;
-        let registry = &self.components.registry;
-        let added = registry.add(id, new, component, by, (plugin_bytes, u64::from(plugin_versions))).await?;
-        Ok((added, report))
+        // Whoever holds an old signature must not get back behind what was kept.
+        let policy =
+            UploadPolicy { max_bytes: plugin_bytes, max_versions: u64::from(plugin_versions), only_newer: is_signed };
+        let components = self.components.clone();
+        let kept = to_its_end(async move {
+            let _permit = permit;
+            components.registry.add(id, new, component, by, policy).await.map_err(RolloutError::from)
+        });
+        Ok((kept.await?, report))
     }
 
-    /// Where a tenant's uploads must be signed: by one of its keys, as this very version, and no version goes back
-    /// behind one that was kept, whoever holds an old signature.
-    async fn check_signature(
-        &self,
-        tenant: &TenantState,
-        id: &PluginId,
-        version: &Version,
-        component: &[u8],
-    ) -> Result<(), RolloutError> {
-        let keys = &tenant.tenant.signing_keys;
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let signed_as = SignedAs { tenant: &id.tenant, plugin: &id.name, version };
-        signature::verify(component, keys, signed_as, Clock::unix_millis() / 1000)?;
-        let kept = self.components.registry.versions(id).await?;
-        match kept.into_iter().map(|kept| kept.version.version).max() {
-            Some(newest) if *version < newest => Err(RolloutError::Older(newest)),
-            _ => Ok(()),
-        }
+    /// Removes a version that neither serves nor can be gone back to.
+    pub async fn remove(&self, id: PluginId, version: Version, by: Actor) -> Result<(), RolloutError> {
+        let components = self.components.clone();
+        to_its_end(async move { components.registry.remove(id, version, by).await.map_err(RolloutError::from) }).await
     }
 
     /// Calls a component with the fixtures that it carries, within the limits that it will serve under.
@@ -179,6 +171,16 @@ impl Rollouts {
         }
         if complaints.is_empty() { Ok(reports) } else { Err(RolloutError::Fixtures(complaints)) }
     }
+}
+
+/// Where a tenant's uploads must be signed: by one of its keys, as this very version. Whether they must.
+fn check_signature(tenant: &Tenant, signed_as: SignedAs<'_>, component: &[u8]) -> Result<bool, SignatureFault> {
+    let keys = &tenant.signing_keys;
+    if keys.is_empty() {
+        return Ok(false);
+    }
+    signature::verify(component, keys, signed_as, Clock::unix_millis() / 1000)?;
+    Ok(true)
 }
 
 /// A complaint as it is told: what it quotes is the component's.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::DerefMut;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ pub struct Backlog {
     pub max_bytes: u64,
     /// Deliveries by sink and state.
     pub sinks: Vec<SinkDepth>,
-    /// Age of the oldest event with a delivery that is not final; refreshed every second.
+    /// Age of the oldest event with a delivery that is not final, since it was accepted, also where it was sent anew;
+    /// refreshed every second.
     pub oldest: Option<Duration>,
 }
 
@@ -98,6 +99,8 @@ pub(crate) struct Room {
     holds: Mutex<HashMap<Arc<str>, Vec<HoldReason>>>,
     /// `accepted_at` of the oldest open event, 0 for none.
     oldest: AtomicU64,
+    /// Position of the first event that was sent anew since the last search for the oldest, `i64::MAX` for none.
+    reopened: AtomicI64,
 }
 
 /// Why a whole sink is held.
@@ -132,6 +135,7 @@ impl Room {
             schedules: DashMap::new(),
             holds: Mutex::new(HashMap::new()),
             oldest: AtomicU64::new(0),
+            reopened: AtomicI64::new(i64::MAX),
         }
     }
 
@@ -232,6 +236,16 @@ impl Room {
 
     pub fn set_oldest(&self, accepted_at: Option<u64>) {
         self.oldest.store(accepted_at.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The event at this position is open again: the search for the oldest may have gone past it.
+    pub fn reopen(&self, event: i64) {
+        self.reopened.fetch_min(event, Ordering::Release);
+    }
+
+    /// Where the search for the oldest goes on that would have gone on at `from`.
+    pub fn search_from(&self, from: i64) -> i64 {
+        from.min(self.reopened.swap(i64::MAX, Ordering::Acquire))
     }
 
     pub fn depths(&self) -> MutexGuard<'_, HashMap<Arc<str>, Counts>> {

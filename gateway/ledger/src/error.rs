@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sluis_model::rollout::RolloutFault;
+use sluis_model::rollout::{RolloutFault, Version};
 
 use crate::claims::ClaimFault;
 
@@ -136,11 +136,14 @@ impl From<ReadError> for OperateError {
 }
 
 /// Why the registry of plugins did not do what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// Versions are immutable.
     #[error("this version is there already, with other content")]
     VersionExists,
+    /// Before this one, where versions only grow.
+    #[error("{0} was taken before: an older version is not taken after it")]
+    Older(Version),
     /// Never uploaded, or removed.
     #[error("there is no such version")]
     NoSuchVersion,

@@ -30,8 +30,10 @@ pub(crate) async fn run(ledger: Arc<Ledger>, mut shutdown: watch::Receiver<bool>
             () = down(&mut shutdown) => return,
         }
         look_at_disk(&ledger);
+        let room = &ledger.store.shared.room;
+        oldest_from = room.search_from(oldest_from);
         if let Ok((oldest, from)) = ledger.store.oldest(oldest_from).await {
-            ledger.store.shared.room.set_oldest(oldest);
+            room.set_oldest(oldest);
             oldest_from = from;
         }
         since_purge += TICK;

@@ -36,6 +36,6 @@ pub use observer::{NoObserver, Observer};
 pub use operate::{
     By, Cursor, Filter, Listed, NewBody, OPERATOR, OperateEntry, Operated, Operation, Page, SinkHold, Subject,
 };
-pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry};
+pub use registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, Registry, UploadPolicy};
 pub use status::{DeliveryStatus, EventStatus, HistoryEntry, LastError, rfc3339};
 pub use upkeep::{Finding, Repaired, Report, UpkeepError, backup, repair, verify};

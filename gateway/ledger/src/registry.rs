@@ -47,6 +47,18 @@ pub struct NewVersion {
     pub report: String,
 }
 
+/// What a version must keep to when it comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadPolicy {
+    /// Bytes of all components of the tenant.
+    pub max_bytes: u64,
+    /// Versions of all plugins of the tenant.
+    pub max_versions: u64,
+    /// No version before the newest that is there, or that ever came by this rule: removing that one must not open the way
+    /// back.
+    pub only_newer: bool,
+}
+
 /// A version that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginVersion {
@@ -103,14 +115,15 @@ impl Registry {
     }
 
     /// Keeps a version; `component` has the version's digest. Answers whether it is new: the same bytes under the same
-    /// version are there already, other bytes are refused.
+    /// version are there already, other bytes are refused. To be run to its end, as [`Registry::remove`]: a file whose row
+    /// was given up on stays until the next start.
     pub async fn add(
         &self,
         plugin: PluginId,
         version: NewVersion,
         component: Bytes,
         by: Actor,
-        (max_bytes, max_versions): (u64, u64),
+        policy: UploadPolicy,
     ) -> Result<bool, RegistryError> {
         let _files = self.files.lock().await;
         let (dir, digest) = (self.dir.clone(), version.digest);
@@ -123,7 +136,7 @@ impl Registry {
             }
             Err(_) => return Err(RegistryError::Unavailable),
         };
-        let added = self.change(plugin, Change::Add { version, max_bytes, max_versions }, by).await;
+        let added = self.change(plugin, Change::Add { version, policy }, by).await;
         // Where storage does not answer the row may be there all the same; then the file is needed.
         if new_file && added.as_ref().is_err_and(|error| *error != RegistryError::Unavailable) {
             self.remove_file(&digest);

@@ -5,6 +5,7 @@
 
 mod parse;
 mod rate;
+mod told;
 mod trace;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use parse::ScheduleError;
+use told::Told;
 
 /// Highest rate, moments a second.
 pub const HIGHEST_RATE: f64 = 10_000_000.0;
@@ -40,8 +42,10 @@ const ROUNDING: f64 = 1e-6;
 /// | as recorded: a file with an offset in seconds on each line, ascending | `trace FILE` |
 ///
 /// Parts are joined with `then`. Durations have a unit: `ms`, `s`, `m` or `h`.
+///
+/// Serialised, it has its traces with it: whoever reads it needs none of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Told", into = "Told")]
 pub struct Schedule {
     parts: Vec<Part>,
     segments: Arc<[Segment]>,
@@ -143,6 +147,15 @@ impl Schedule {
         rate.clamp(LOWEST_RATE, HIGHEST_RATE)
     }
 
+    /// All that decides about its moments, as text: of a trace what is in it, wherever its file is.
+    pub(crate) fn fingerprint(&self) -> String {
+        let fingerprint = |part: &Part| match part {
+            Part::Trace { offsets, .. } => format!("trace {}", trace::digest(offsets)),
+            part => part.to_string(),
+        };
+        self.parts.iter().map(fingerprint).collect::<Vec<_>>().join(" then ")
+    }
+
     /// Each moment with its number, counted over all shares, and its offset from the start; ascending.
     pub fn moments(&self) -> impl Iterator<Item = (u64, Duration)> + use<> {
         let (schedule, Share { index, of }) = (self.clone(), self.share);
@@ -215,21 +228,7 @@ impl FromStr for Schedule {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, ScheduleError> {
-        Schedule::new(parse::parts(text)?)
-    }
-}
-
-impl TryFrom<String> for Schedule {
-    type Error = ScheduleError;
-
-    fn try_from(text: String) -> Result<Self, ScheduleError> {
-        text.parse()
-    }
-}
-
-impl From<Schedule> for String {
-    fn from(schedule: Schedule) -> String {
-        schedule.to_string()
+        Schedule::new(parse::parts(text, trace::read)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HIGHEST_RATE, LONGEST, LOWEST_RATE, MOST_MOMENTS, Part, trace};
+use super::{HIGHEST_RATE, LONGEST, LOWEST_RATE, MOST_MOMENTS, Part};
 
 /// Longest text.
 const LONGEST_TEXT: usize = 4_096;
@@ -65,18 +65,24 @@ pub enum ScheduleError {
     },
 }
 
-/// All parts of a schedule's text; a trace is read.
-pub fn parts(text: &str) -> Result<Vec<Part>, ScheduleError> {
+/// All parts of a schedule's text. `offsets` are those of a trace, by its file.
+pub fn parts(
+    text: &str,
+    mut offsets: impl FnMut(&Path) -> Result<Vec<Duration>, ScheduleError>,
+) -> Result<Vec<Part>, ScheduleError> {
     if text.len() > LONGEST_TEXT {
         return Err(ScheduleError::TooManyParts);
     }
-    text.split(" then ").map(|part| part_of(part.trim())).collect()
+    text.split(" then ").map(|part| part_of(part.trim(), &mut offsets)).collect()
 }
 
-fn part_of(text: &str) -> Result<Part, ScheduleError> {
+fn part_of(
+    text: &str,
+    offsets: &mut impl FnMut(&Path) -> Result<Vec<Duration>, ScheduleError>,
+) -> Result<Part, ScheduleError> {
     if let Some(file) = text.strip_prefix("trace ") {
         let file = Path::new(file.trim()).to_owned();
-        let offsets = trace::read(&file)?.into();
+        let offsets = offsets(&file)?.into();
         return Ok(Part::Trace { file, offsets });
     }
     if let Some((base, bursts)) = text.split_once(", burst ") {

@@ -55,6 +55,31 @@ fn a_trace_is_read_as_it_stands() {
 }
 
 #[test]
+fn a_trace_goes_with_its_schedule_and_its_file_need_not_be_there() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "0.000000001\n0.5\n0.5\n80000.123456789").unwrap();
+    let path = file.path().display().to_string();
+    let written = schedule(&format!("2.5/s for 500ms then trace {path}"));
+    let json = serde_json::to_string(&written).unwrap();
+    drop(file);
+    let read: Schedule = serde_json::from_str(&json).unwrap();
+    assert_eq!(read, written);
+    assert!(read.moments().eq(written.moments()));
+    let longer = u64::try_from(super::LONGEST.as_nanos()).unwrap() + 1;
+    for (traces, says) in [
+        (serde_json::json!([]), "no row"),
+        (serde_json::json!([[]]), "no row"),
+        (serde_json::json!([[longer]]), "at most 86400s"),
+        (serde_json::json!([[u64::MAX, u64::MAX]]), "at most 86400s"),
+        (serde_json::json!([[-1]]), "invalid value"),
+    ] {
+        let told = serde_json::json!({ "text": "trace moments.csv", "traces": traces });
+        let error = serde_json::from_value::<Schedule>(told).unwrap_err().to_string();
+        assert!(error.contains(says), "{traces}: {error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_what_is_possible() {
     for (text, says) in [
         ("", "possible are"),

@@ -13,6 +13,8 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 const MOST_ROWS: usize = 10_000_000;
 /// The heading that a table may have.
 const HEADING: &str = "offset";
+/// What a trace without rows is.
+const EMPTY: &str = "no row";
 
 /// Every row's offset. The first line may be the heading `offset`; empty lines and what is behind a `,` or `#` do not
 /// count.
@@ -45,5 +47,33 @@ fn rows(lines: impl BufRead) -> Result<Vec<Duration>, String> {
         }
         offsets.push(offset);
     }
-    if offsets.is_empty() { Err("no row".to_owned()) } else { Ok(offsets) }
+    if offsets.is_empty() { Err(EMPTY.to_owned()) } else { Ok(offsets) }
+}
+
+/// Nanoseconds from each moment to the next; the first is from the start.
+pub fn steps(offsets: &[Duration]) -> Vec<u64> {
+    let before = std::iter::once(&Duration::ZERO).chain(offsets);
+    let step = |(offset, before): (&Duration, &Duration)| offset.saturating_sub(*before).as_nanos();
+    // No schedule is so long that its nanoseconds do not fit.
+    offsets.iter().zip(before).map(|pair| u64::try_from(step(pair)).unwrap_or(u64::MAX)).collect()
+}
+
+/// Offsets of moments, from the [`steps`] between them.
+pub fn offsets(steps: &[u64]) -> Result<Vec<Duration>, String> {
+    match steps.len() {
+        0 => return Err(EMPTY.to_owned()),
+        rows if rows > MOST_ROWS => return Err(format!("more than {MOST_ROWS} rows")),
+        _ => {}
+    }
+    let mut at = Duration::ZERO;
+    let offset = |step: &u64| {
+        at = at.saturating_add(Duration::from_nanos(*step));
+        at
+    };
+    Ok(steps.iter().map(offset).collect())
+}
+
+/// SHA-256 of all offsets, hexadecimal.
+pub fn digest(offsets: &[Duration]) -> String {
+    crate::result::digest(offsets.iter().map(|offset| ("", offset.as_nanos().to_le_bytes())))
 }

@@ -1,4 +1,4 @@
-//! Who asks on the operators' listener, and whose plugins and events they may see.
+//! Who asks on the operators' listener, and what of whom they may see.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use sluis_model::refusal::{Refusal, TokenFault};
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::rollouts::Rollouts;
-use crate::state::{Generation, TenantState};
+use crate::state::{App, Generation, TenantState};
 
 /// Longest reason that is kept, characters.
 const REASON: usize = 500;
@@ -27,6 +27,13 @@ pub struct Caller {
 
 /// Whoever sent a token that may look after events: those of its tenant, or all.
 pub struct EventsCaller(Caller);
+
+/// Whoever may see the plan and what it stands on, which tell of every tenant: operators, where the plan says who they
+/// are; where it does not, whoever reaches the listener.
+pub struct Viewer {
+    /// The plan in force, which a token was looked at with.
+    pub generation: Arc<Generation>,
+}
 
 enum Reach {
     Everything,
@@ -56,10 +63,9 @@ impl Caller {
     /// `scope` is what a tenant's token needs.
     async fn identify(
         parts: &Parts,
-        rollouts: &Rollouts,
+        generation: Arc<Generation>,
         scope: fn(&AdminAuth) -> &Arc<str>,
     ) -> Result<Caller, Problem> {
-        let generation = rollouts.app().generation.load_full();
         let Some(auth) = &generation.plan.admin.auth else { return Err(Problem::disabled()) };
         let mut credentials = parts.headers.get_all(AUTHORIZATION).iter();
         let refuse = |refusal: Refusal| Problem::from(&refusal);
@@ -76,7 +82,7 @@ impl Caller {
         } else {
             return Err(refuse(Refusal::InsufficientScope(scope(auth).clone())));
         };
-        Ok(Caller { subject: identity.subject.to_string(), reach, generation: generation.clone() })
+        Ok(Caller { subject: identity.subject.to_string(), reach, generation })
     }
 }
 
@@ -119,6 +125,14 @@ impl EventsCaller {
     }
 }
 
+/// The plan in force.
+fn in_force<S>(state: &S) -> Arc<Generation>
+where
+    Arc<Rollouts>: FromRef<S>,
+{
+    Arc::<Rollouts>::from_ref(state).app().generation.load_full()
+}
+
 /// What is kept of a reason.
 fn kept(reason: Option<&str>) -> String {
     reason.unwrap_or_default().chars().filter(|c| !c.is_control()).take(REASON).collect()
@@ -131,7 +145,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Caller::identify(parts, &Arc::from_ref(state), |auth| &auth.deploy_scope).await
+        Caller::identify(parts, in_force(state), |auth| &auth.deploy_scope).await
     }
 }
 
@@ -142,6 +156,18 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Caller::identify(parts, &Arc::from_ref(state), |auth| &auth.events_scope).await.map(EventsCaller)
+        Caller::identify(parts, in_force(state), |auth| &auth.events_scope).await.map(EventsCaller)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let generation = app.generation.load_full();
+        if generation.plan.admin.auth.is_some() {
+            Caller::identify(parts, generation.clone(), |auth| &auth.operate_scope).await?;
+        }
+        Ok(Viewer { generation })
     }
 }

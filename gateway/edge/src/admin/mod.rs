@@ -5,8 +5,8 @@
 //! | `GET /livez` | 200 while the process runs |
 //! | `GET /readyz` | 200 when requests can be served, 503 with the reasons when not |
 //! | `GET /metrics` | Prometheus text |
-//! | `GET /plan` | the plan in force, secrets redacted |
-//! | `GET /upstreams` | breaker, requests in flight |
+//! | `GET /plan` | the plan in force, secrets redacted; for operators with a token, where `admin.auth` says who they are |
+//! | `GET /upstreams` | breaker, requests in flight; for the same |
 //! | `/v1/tenants/{tenant}/plugins` … | the tenants' plugins, see [`plugins`]; for callers with a token |
 //! | `/v1/events` … | events: found, shown, sent anew, given up, held, see [`events`]; for callers with a token |
 //! | `/v1/dlq` …, `/v1/jobs` … | what was given up, and orders about many of it, see [`dlq`] and [`jobs`] |
@@ -43,6 +43,7 @@ pub mod sinks;
 mod strict;
 mod views;
 
+use caller::Viewer;
 use jobs::Jobs;
 use problem::Problem;
 
@@ -72,7 +73,7 @@ impl FromRef<Office> for Arc<Jobs> {
 
 /// All routes.
 pub fn router(rollouts: Arc<Rollouts>) -> Router {
-    let health = Router::new()
+    let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -115,7 +116,7 @@ pub fn router(rollouts: Arc<Rollouts>) -> Router {
     let description = description.to_json().unwrap_or_default();
     let described = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], description) });
     router
-        .merge(health)
+        .merge(app)
         .route("/openapi.json", described)
         .fallback(|| async { Problem::not_found("path") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
@@ -161,14 +162,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }
 
-async fn plan(State(app): State<Arc<App>>) -> Response {
-    let generation = app.generation.load();
+async fn plan(Viewer { generation }: Viewer) -> Response {
     let plan = &generation.plan;
     Json(json!({ "generation": generation.number, "digest": plan.digest, "plan": plan.resolved })).into_response()
 }
 
-async fn upstreams(State(app): State<Arc<App>>) -> Response {
-    let generation = app.generation.load();
+async fn upstreams(State(app): State<Arc<App>>, Viewer { generation }: Viewer) -> Response {
     let now = app.clock.now();
     let all: serde_json::Map<String, serde_json::Value> = generation
         .upstreams

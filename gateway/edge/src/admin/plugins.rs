@@ -107,7 +107,7 @@ pub async fn remove(
     Path((tenant, plugin, version)): Path<(String, String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = id(caller.tenant(&tenant)?, plugin)?;
-    app.components.registry.remove(id, parsed(&version)?, caller.actor(None)).await?;
+    app.remove(id, parsed(&version)?, caller.actor(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

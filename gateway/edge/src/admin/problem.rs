@@ -171,13 +171,14 @@ impl From<LoadError> for Problem {
 
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
-        let conflict = |slug, title| Problem::new(409, slug, title).detail(error);
-        match error {
+        let conflict = |slug, title| Problem::new(409, slug, title).detail(&error);
+        match &error {
             RegistryError::VersionExists => conflict("version-exists", "Versions are immutable"),
+            RegistryError::Older(_) => Problem::failed(403, "rollback-refused", &error),
             RegistryError::NoSuchVersion => Problem::not_found("version"),
             RegistryError::InUse => conflict("version-in-use", "The version is in use"),
             RegistryError::TooManyVersions | RegistryError::TooManyBytes => {
-                Problem::new(429, "plugin-quota", "The tenant has no room for more versions").detail(error)
+                Problem::new(429, "plugin-quota", "The tenant has no room for more versions").detail(&error)
             }
             RegistryError::Rollout(_) => conflict("rollout-conflict", "The rollout does not allow it"),
             RegistryError::Unavailable => Problem::storage_unavailable(),
@@ -208,7 +209,6 @@ impl From<RolloutError> for Problem {
         match error {
             RolloutError::Load(error) => error.into(),
             RolloutError::Signature(error) => Problem::failed(403, "signature-invalid", error),
-            RolloutError::Older(_) => Problem::failed(403, "rollback-refused", error),
             RolloutError::Unreadable(error) => Problem::failed(422, "fixtures-malformed", error),
             RolloutError::Fixtures(_) => Problem::failed(422, "fixtures-failed", error),
             RolloutError::Registry(error) => error.into(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use http::header::HeaderMap;
 use parking_lot::Mutex;
 use sluis_fixture::{Ceilings, Expect, Fixture, Input};
 use sluis_model::hook::{CallFault, Decision, RequestView};
@@ -96,8 +97,9 @@ impl<'a> Recording<'a> {
         Recording { record, recorder, kv, http, scope: Arc::new(heard) }
     }
 
-    /// Keeps what the plugin was told and said, unless that is too much, or no text.
-    pub fn end(self, view: &RequestView<'_>, served: &Served, said: &Result<Decision, CallFault>) {
+    /// Keeps what the plugin was told and said, unless that is too much, or no text. `headers` are all that the client
+    /// sent: its credentials are among them, and must not be kept wherever else they stand.
+    pub fn end(self, view: &RequestView<'_>, headers: &HeaderMap, served: &Served, said: &Result<Decision, CallFault>) {
         let before = self.kv.map(|kv| kv.before()).unwrap_or_default();
         let exchanges = self.http.map(|http| http.exchanges()).unwrap_or_default();
         let config = &self.scope.config;
@@ -108,8 +110,10 @@ impl<'a> Recording<'a> {
             return;
         }
         let mut redaction = Redaction::new(self.record);
-        // What is taken from the settings and from the exchanges may be anywhere in what comes after them.
+        // What is taken from settings and credentials may be anywhere, and what is taken from the request or from the
+        // exchanges, anywhere in itself and in what comes after it.
         let config = redaction.config(config);
+        redaction.credentials(headers);
         let Some(request) = redaction.request(view) else { return };
         let http = redaction.exchanges(exchanges);
         let kv = redaction.state(before);

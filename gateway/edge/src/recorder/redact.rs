@@ -1,8 +1,10 @@
 //! What is not to be kept: it is taken out of what the plugin was told, and out of whatever it made of that.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use serde_json::Value;
 use sluis_fixture::{Content, Exchange, RequestPart};
 use sluis_model::hook::{Decision, EnqueueDecision, Forward, RequestView, ResponseChange};
@@ -54,11 +56,31 @@ impl<'a> Redaction<'a> {
                 self.taken.insert(part.to_owned());
             }
         }
+        // What is itself JSON may turn up read, and written anew.
+        if value.trim_start().starts_with(['{', '[', '"'])
+            && let Ok(mut read) = serde_json::from_str::<Value>(value)
+        {
+            self.empty(&mut read);
+        }
     }
 
     /// To be called when values were taken, before a text is searched for them.
     fn seal(&mut self) {
         self.finder = Finder::of(self.taken.iter().map(String::as_str));
+    }
+
+    /// What the client proves with who it is. No plugin is told, but bodies and paths may repeat it.
+    pub(super) fn credentials(&mut self, headers: &HeaderMap) {
+        fn text(value: &HeaderValue) -> Option<&str> {
+            std::str::from_utf8(value.as_bytes()).ok()
+        }
+        for value in headers.get_all(AUTHORIZATION).iter().filter_map(text) {
+            // The scheme is no secret.
+            self.take(value.split_once(' ').map_or(value, |(_, credentials)| credentials.trim()));
+        }
+        for cookie in headers.get_all(COOKIE).iter().filter_map(text).flat_map(|value| value.split(';')) {
+            self.take(cookie.split_once('=').map_or(cookie, |(_, value)| value).trim());
+        }
     }
 
     /// The request; none where its body is no text.
@@ -77,7 +99,7 @@ impl<'a> Redaction<'a> {
                 self.empty(claim);
             }
         }
-        let body = if view.body.is_empty() { None } else { Some(Content::Text(self.body(view.body)?)) };
+        let body = if view.body.is_empty() { None } else { Some(self.body(view.body)?) };
         self.seal();
         let owned = |text: &str| text.to_owned();
         let part = RequestPart {
@@ -89,9 +111,9 @@ impl<'a> Redaction<'a> {
             headers: headers.into_iter().map(|(name, value)| (name, self.text(&value))).collect(),
             tenant: owned(view.tenant),
             subject: self.text(view.subject),
-            claims,
+            claims: serde_json::from_str(&self.content(&claims.to_string())).unwrap_or_default(),
             correlation_id: owned(view.correlation_id),
-            body,
+            body: body.map(|text| Content::Text(self.content(&text))),
         };
         Some(part)
     }
@@ -170,7 +192,7 @@ impl<'a> Redaction<'a> {
     /// What `kv` held, as far as it is text.
     pub(super) fn state(&self, before: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
         let texts = before.into_iter().filter_map(|(key, value)| Some((key, String::from_utf8(value).ok()?)));
-        texts.map(|(key, value)| (self.text(&key), self.text(&value))).collect()
+        texts.map(|(key, value)| (self.text(&key), self.content(&value))).collect()
     }
 
     /// Exchanges with other systems. A query is where keys are passed: it is not kept.
@@ -188,7 +210,7 @@ impl<'a> Redaction<'a> {
         };
         let (status, headers, body, fault) = match answer {
             Ok(answer) => {
-                let body = body.map(|text| Content::Text(self.text(&text)));
+                let body = body.map(|text| Content::Text(self.content(&text)));
                 let kept = answer.headers.into_iter().filter(|(name, _)| name != "set-cookie");
                 let headers = kept.map(|(name, value)| (name, self.text(&value))).collect();
                 (Some(answer.status), headers, body, None)
@@ -236,7 +258,38 @@ impl<'a> Redaction<'a> {
         let body = body?;
         match self.taken.is_empty() {
             true => Some(body),
-            false => Some(self.text(&String::from_utf8_lossy(&body)).into_bytes()),
+            false => Some(self.content(&String::from_utf8_lossy(&body)).into_bytes()),
+        }
+    }
+
+    /// The same of a body: what is JSON stays JSON, and is searched for what its texts say, however they are written.
+    fn content(&self, text: &str) -> String {
+        if self.taken.is_empty() || serde_json::from_str::<Value>(text).is_err() {
+            return self.text(text);
+        }
+        let mut covered = String::with_capacity(text.len());
+        let mut rest = text;
+        // Nothing else of JSON has one of these in it: what is between texts and numbers stays as it was written.
+        while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+            let (before, scalar) = rest.split_at(start);
+            let (scalar, after) = scalar.split_at(scalar_end(scalar));
+            covered.push_str(before);
+            covered.push_str(&self.scalar(scalar));
+            rest = after;
+        }
+        covered.push_str(rest);
+        covered
+    }
+
+    /// A text or a number of JSON.
+    fn scalar<'t>(&self, written: &'t str) -> Cow<'t, str> {
+        match serde_json::from_str::<String>(written) {
+            Ok(text) => {
+                let covered = self.text(&text);
+                if covered == text { written.into() } else { Value::from(covered).to_string().into() }
+            }
+            Err(_) if self.finder.found(written.as_bytes()).is_empty() => written.into(),
+            Err(_) => "0".into(),
         }
     }
 
@@ -348,6 +401,20 @@ impl Finder {
         covered.push_str(text.get(at..).unwrap_or_default());
         covered
     }
+}
+
+/// Where the text or the number ends that JSON begins with.
+fn scalar_end(json: &str) -> usize {
+    let Some(text) = json.strip_prefix('"') else {
+        return json.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(json.len());
+    };
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(json.len(), |end| end + 2)
 }
 
 /// A segment of a JSON pointer (RFC 6901 §4).

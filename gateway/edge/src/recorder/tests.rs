@@ -1,3 +1,4 @@
+use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::{Value, json};
 use sluis_model::hook::Forward;
 
@@ -54,6 +55,44 @@ fn what_is_not_to_be_kept_is_nowhere_in_what_is_kept() {
     let body: Value = serde_json::from_str(body).unwrap();
     let lines = json!([{ "note": "[redacted]", "sku": "A" }]);
     assert_eq!(body, json!({ "customer": { "email": "[redacted]", "name": "Bob" }, "lines": lines, "total": 12.5 }));
+}
+
+#[test]
+fn what_is_taken_elsewhere_is_not_in_the_request_s_own_body_either() {
+    let record = record();
+    let mut redaction = Redaction::new(&record);
+    let config = [("api_key", "s3cret-key"), ("on", "true"), ("depot", "4711")];
+    let config = config.map(|(key, value)| (key.to_owned(), sluis_model::plan::Secret::new(value))).into();
+    redaction.config(&config);
+    let mut headers = HeaderMap::new();
+    headers.append(AUTHORIZATION, "Bearer eyJ.tok.en".parse().unwrap());
+    headers.append(COOKIE, "lang=nl; session=5ess10n".parse().unwrap());
+    redaction.credentials(&headers);
+    let body = concat!(
+        r#"{ "token":"eyJ.tok.en", "by":"for ada\u002d7", "ada-7":1, "keys":["s3cret-key\n","5ess10n"], "ok":true,"#,
+        r#" "customer":{"email":"bob@example.test"}, "mail":"<bob@example.test>", "depot":47110, "lang":"\"nl\\" }"#
+    );
+    let kept = json!({
+        "token": "[redacted]", "by": "for [redacted]", "[redacted]": 1, "keys": ["[redacted]\n", "[redacted]"], "ok": true,
+        "customer": { "email": "[redacted]" }, "mail": "<[redacted]>", "depot": 0, "lang": "\"nl\\",
+    });
+    let request = redaction.request(&view(&[("x-user", "ada-7")], body)).unwrap();
+    let Some(sluis_fixture::Content::Text(text)) = &request.body else { panic!("{request:?}") };
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), kept, "{text}");
+    assert_eq!(request.claims, json!({ "tenant": "acme", "email": "[redacted]" }));
+
+    // All but what is taken stays as it was written; what is no JSON is searched all the same.
+    let no_pointers = Record { redact_body: Vec::new(), ..record.clone() };
+    for (user, body, kept) in [
+        ("ada-7", r#"{"a": 1.50,  "a":"ada-7", "b" : "\u00e9"}"#, r#"{"a": 1.50,  "a":"[redacted]", "b" : "\u00e9"}"#),
+        ("ada-7", "-12.5e+3", "-12.5e+3"),
+        ("ada-7", "by=ada-7&total=12", "by=[redacted]&total=12"),
+        (r#""ada-7""#, r#"["ada-7"]"#, r#"["[redacted]"]"#),
+        (r#"{"id":"ada-7","age":207}"#, r#"{"age": 207, "id": "ada-7"}"#, r#"{"age": 0, "id": "[redacted]"}"#),
+    ] {
+        let request = Redaction::new(&no_pointers).request(&view(&[("x-user", user)], body)).unwrap();
+        assert!(matches!(&request.body, Some(sluis_fixture::Content::Text(text)) if text == kept), "{request:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Home {
 impl Home {
     /// Makes the directory where it is missing and takes it; the second taker is refused.
     pub fn take(dir: &Path) -> Result<Home, OpenError> {
+        let is_missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+        let made = dir.ancestors().take_while(is_missing).count();
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io(dir))?;
         // Resolved once: the database refuses links in its path, and ours may lie behind one that is not ours.
         let dir = dir.canonicalize().map_err(io(dir))?;
@@ -36,10 +38,9 @@ impl Home {
             beside.push(suffix);
             check_beside(Path::new(&beside))?;
         }
-        // The names of new files are durable only once their directories are.
-        sync_dir(&home.dir)?;
-        if let Some(parent) = home.dir.parent() {
-            sync_dir(parent)?;
+        // The names of new files and directories are durable only once the directories that they are in are.
+        for above in home.dir.ancestors().take(1 + made.max(1)) {
+            sync_dir(above)?;
         }
         Ok(home)
     }
@@ -59,13 +60,16 @@ impl Home {
         &self.main
     }
 
-    /// The database's write-ahead log, to synchronise it. It is there once the database was read, and stays the same file
-    /// until the last connection closes.
+    /// The database's write-ahead log, to synchronise it; its name is durable then. It is there once the database was read,
+    /// and stays the same file until the last connection closes.
     pub fn open_log(&self) -> Result<File, OpenError> {
         let mut path = self.database().into_os_string();
         path.push("-wal");
         let path = PathBuf::from(path);
-        OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))
+        let log = OpenOptions::new().read(true).write(true).open(&path).map_err(io(&path))?;
+        // So does the database before its first commit, but it keeps to itself that it could not.
+        sync_dir(&self.dir)?;
+        Ok(log)
     }
 
     fn reserve(&self) -> PathBuf {

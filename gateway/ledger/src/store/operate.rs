@@ -167,6 +167,7 @@ impl Changes<'_> {
         // It does not supersede: what it says is older than what waits.
         let sink = EventSink { name: row.sink.as_str().into(), in_order: row.key.is_some(), compacts: false };
         self.deliver(DeliveryId { event: id.event, n }, &sink, new)?;
+        self.tally.reopened(id.event);
         self.order(id, Input::Replay, edit)
     }
 

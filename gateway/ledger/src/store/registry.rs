@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 use sluis_model::rollout::{Order, Rollout, Version};
 
 use crate::error::RegistryError;
-use crate::registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion};
+use crate::registry::{Actor, AuditEntry, NewVersion, PluginId, PluginVersion, UploadPolicy};
 
 /// Entries of the audit that are kept of a tenant.
 const AUDIT: i64 = 1_000;
@@ -24,18 +24,9 @@ pub(crate) struct RegistryEdit {
 /// What is to be changed.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// `max_bytes` and `max_versions` are what the tenant may have in all.
-    Add {
-        version: NewVersion,
-        max_bytes: u64,
-        max_versions: u64,
-    },
-    Remove {
-        version: Version,
-    },
-    Roll {
-        order: Order,
-    },
+    Add { version: NewVersion, policy: UploadPolicy },
+    Remove { version: Version },
+    Roll { order: Order },
 }
 
 /// What came of it.
@@ -48,11 +39,14 @@ pub(crate) enum Changed {
     Rolled(Rollout),
 }
 
-/// The tables `plugin_versions`, `plugin_rollouts` and `plugin_audit`.
+/// The tables `plugin_versions`, `plugin_floors`, `plugin_rollouts` and `plugin_audit`.
 pub(crate) struct RegistryTables<'c> {
     digest: Statement<'c>,
     sums: Statement<'c>,
+    newest: Statement<'c>,
     add: Statement<'c>,
+    forget_floors: Statement<'c>,
+    add_floor: Statement<'c>,
     remove: Statement<'c>,
     shared: Statement<'c>,
     rollout: Statement<'c>,
@@ -67,9 +61,13 @@ impl<'c> RegistryTables<'c> {
         Ok(RegistryTables {
             digest: sql("SELECT digest FROM plugin_versions WHERE tenant = ?1 AND plugin = ?2 AND version = ?3")?,
             sums: sql("SELECT count(*), coalesce(sum(bytes), 0) FROM plugin_versions WHERE tenant = ?1")?,
+            newest: sql("SELECT version FROM plugin_versions WHERE tenant = ?1 AND plugin = ?2
+                UNION ALL SELECT version FROM plugin_floors WHERE tenant = ?1 AND plugin = ?2")?,
             add: sql("INSERT INTO plugin_versions
                 (tenant, plugin, version, digest, bytes, report, uploaded_at, uploaded_by)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
+            forget_floors: sql("DELETE FROM plugin_floors WHERE tenant = ?1 AND plugin = ?2")?,
+            add_floor: sql("INSERT INTO plugin_floors (tenant, plugin, version) VALUES (?1, ?2, ?3)")?,
             remove: sql("DELETE FROM plugin_versions WHERE tenant = ?1 AND plugin = ?2 AND version = ?3")?,
             shared: sql("SELECT 1 FROM plugin_versions WHERE digest = ?1")?,
             rollout: sql("SELECT rollout FROM plugin_rollouts WHERE tenant = ?1 AND plugin = ?2")?,
@@ -84,9 +82,7 @@ impl<'c> RegistryTables<'c> {
 
     pub fn edit(&mut self, edit: &RegistryEdit) -> rusqlite::Result<Result<Changed, RegistryError>> {
         let done = match &edit.change {
-            Change::Add { version, max_bytes, max_versions } => {
-                self.add(&edit.plugin, version, (*max_bytes, *max_versions), edit)?
-            }
+            Change::Add { version, policy } => self.add(&edit.plugin, version, *policy, edit)?,
             Change::Remove { version } => self.remove(&edit.plugin, version)?,
             Change::Roll { order } => self.roll(&edit.plugin, order, edit.at)?,
         };
@@ -100,21 +96,58 @@ impl<'c> RegistryTables<'c> {
         &mut self,
         plugin: &PluginId,
         version: &NewVersion,
-        (max_bytes, max_versions): (u64, u64),
+        policy: UploadPolicy,
         edit: &RegistryEdit,
     ) -> rusqlite::Result<Result<Changed, RegistryError>> {
-        if let Some(digest) = self.digest_of(plugin, &version.version)? {
-            let same = digest == version.digest;
-            return Ok(if same { Ok(Changed::Added(false)) } else { Err(RegistryError::VersionExists) });
+        if policy.only_newer
+            && let Some(newest) = self.newest_of(plugin)?
+            && version.version < newest
+        {
+            return Ok(Err(RegistryError::Older(newest)));
         }
+        let is_new = match self.digest_of(plugin, &version.version)? {
+            None => true,
+            Some(digest) if digest == version.digest => false,
+            Some(_) => return Ok(Err(RegistryError::VersionExists)),
+        };
+        if is_new {
+            if let Err(full) = self.check_room(plugin, version, policy)? {
+                return Ok(Err(full));
+            }
+            self.insert(plugin, version, edit)?;
+        }
+        if policy.only_newer {
+            self.forget_floors.execute((&plugin.tenant, &plugin.name))?;
+            self.add_floor.execute((&plugin.tenant, &plugin.name, version.version.to_string()))?;
+        }
+        Ok(Ok(Changed::Added(is_new)))
+    }
+
+    /// The newest version of a plugin that is there, or that its floor remembers.
+    fn newest_of(&mut self, plugin: &PluginId) -> rusqlite::Result<Option<Version>> {
+        let mut newest: Option<Version> = None;
+        for found in self.newest.query_map((&plugin.tenant, &plugin.name), read_version)? {
+            newest = newest.max(Some(found?));
+        }
+        Ok(newest)
+    }
+
+    fn check_room(
+        &mut self,
+        plugin: &PluginId,
+        version: &NewVersion,
+        policy: UploadPolicy,
+    ) -> rusqlite::Result<Result<(), RegistryError>> {
         let (count, bytes): (i64, i64) =
             self.sums.query_row((&plugin.tenant,), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if count.cast_unsigned() >= max_versions {
+        if count.cast_unsigned() >= policy.max_versions {
             return Ok(Err(RegistryError::TooManyVersions));
         }
-        if bytes.cast_unsigned().saturating_add(version.bytes) > max_bytes {
-            return Ok(Err(RegistryError::TooManyBytes));
-        }
+        let too_large = bytes.cast_unsigned().saturating_add(version.bytes) > policy.max_bytes;
+        Ok(if too_large { Err(RegistryError::TooManyBytes) } else { Ok(()) })
+    }
+
+    fn insert(&mut self, plugin: &PluginId, version: &NewVersion, edit: &RegistryEdit) -> rusqlite::Result<()> {
         self.add.execute(rusqlite::params![
             plugin.tenant,
             plugin.name,
@@ -125,7 +158,7 @@ impl<'c> RegistryTables<'c> {
             edit.at.cast_signed(),
             edit.by.name,
         ])?;
-        Ok(Ok(Changed::Added(true)))
+        Ok(())
     }
 
     fn digest_of(&mut self, plugin: &PluginId, version: &Version) -> rusqlite::Result<Option<[u8; 32]>> {
@@ -210,11 +243,9 @@ impl<'c> RegistryQueries<'c> {
 
     pub fn versions(&mut self, plugin: &PluginId) -> rusqlite::Result<Vec<PluginVersion>> {
         let version = |row: &rusqlite::Row<'_>| {
-            let text: String = row.get(0)?;
-            let unfit = |error| FromSqlConversionFailure(0, Type::Text, Box::new(error));
             Ok(PluginVersion {
                 version: NewVersion {
-                    version: Version::parse(&text).map_err(unfit)?,
+                    version: read_version(row)?,
                     digest: row.get(1)?,
                     bytes: row.get::<_, i64>(2)?.cast_unsigned(),
                     report: row.get(3)?,
@@ -246,6 +277,12 @@ impl<'c> RegistryQueries<'c> {
         let rows = self.audit.query_map((tenant, before.unwrap_or(i64::MAX), limit as i64), entry)?;
         rows.collect()
     }
+}
+
+/// Reads a version from the first column.
+fn read_version(row: &rusqlite::Row<'_>) -> rusqlite::Result<Version> {
+    let text: String = row.get(0)?;
+    Version::parse(&text).map_err(|error| FromSqlConversionFailure(0, Type::Text, Box::new(error)))
 }
 
 /// Reads a rollout from the first column.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -249,6 +249,18 @@ ALTER TABLE deliveries ADD COLUMN overtaken INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deliveries_dead_key ON deliveries (sink, tenant, key) WHERE state = 6 AND key IS NOT NULL;
 ";
 
+/// How far versions of a plugin have grown that may do nothing else: a floor stays when its version goes. Of the versions
+/// that are there nobody knows whether they came by that rule; each is a floor until the next one comes by it.
+const FORMAT_6: &str = "
+CREATE TABLE plugin_floors (
+  tenant  TEXT NOT NULL,
+  plugin  TEXT NOT NULL,
+  version TEXT NOT NULL,
+  PRIMARY KEY (tenant, plugin, version)
+) STRICT, WITHOUT ROWID;
+INSERT INTO plugin_floors (tenant, plugin, version) SELECT tenant, plugin, version FROM plugin_versions;
+";
+
 /// What kind of file this is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -307,6 +319,22 @@ mod tests {
             conn.query_row("SELECT bytes, note FROM stored", (), |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
         assert_eq!(row, (42, "last".to_owned()));
         assert_eq!(inspect(&conn, FORMAT).unwrap(), Found::Newer(FORMAT + 2));
+    }
+
+    #[test]
+    fn a236_versions_of_an_older_format_are_floors() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &STEPS[..5]).unwrap();
+        conn.execute(
+            "INSERT INTO plugin_versions VALUES ('acme', 'orders', '1.0.0', zeroblob(32), 3, '{}', 1, 'erin')",
+            (),
+        )
+        .unwrap();
+        migrate(&mut conn, STEPS).unwrap();
+        conn.execute("DELETE FROM plugin_versions", ()).unwrap();
+        let floor: (String, String, String) =
+            conn.query_row("SELECT * FROM plugin_floors", (), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap();
+        assert_eq!(floor, ("acme".to_owned(), "orders".to_owned(), "1.0.0".to_owned()));
     }
 
     #[test]

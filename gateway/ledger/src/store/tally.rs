@@ -71,6 +71,8 @@ pub(crate) struct News {
     events: i64,
     sinks: Vec<SinkNews>,
     stored: i64,
+    /// Position of the first event that is sent anew.
+    reopened: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl News {
             room.release(&tenant, bytes);
         }
         room.add_events(self.events);
+        self.reopened.into_iter().for_each(|event| room.reopen(event));
         let mut woken = Vec::new();
         for SinkNews { name, counts, waits } in self.sinks {
             room.depths().insert(Arc::clone(&name), counts);
@@ -116,6 +119,7 @@ pub(crate) struct Tally {
     changed_sinks: Vec<usize>,
     stored: i64,
     more_stored: i64,
+    reopened: Option<i64>,
 }
 
 impl Tally {
@@ -208,6 +212,11 @@ impl Tally {
         }
     }
 
+    /// An event that was given up is sent anew.
+    pub fn reopened(&mut self, event: i64) {
+        self.reopened = Some(self.reopened.map_or(event, |first| first.min(event)));
+    }
+
     /// Bytes come in or are purged.
     pub fn stored(&mut self, bytes: i64) {
         self.more_stored += bytes;
@@ -295,6 +304,7 @@ impl Tally {
         }
         self.stored += std::mem::take(&mut self.more_stored);
         news.stored = self.stored;
+        news.reopened = self.reopened.take();
         news
     }
 
@@ -310,6 +320,7 @@ impl Tally {
             (sum.more, sum.changed) = (Counts::default(), false);
         }
         self.more_stored = 0;
+        self.reopened = None;
     }
 }
 

@@ -176,11 +176,21 @@ pub fn strace() -> bool {
     can
 }
 
+/// A command under strace, which writes down what it is told to.
+pub fn traced(to: &Path, options: &[&str]) -> Command {
+    let mut strace = Command::new("strace");
+    strace.arg("-f").arg("-o").arg(to).args(options).arg(std::env::current_exe().unwrap());
+    strace
+}
+
 /// A command under strace that does something to certain system calls.
 pub fn injected(inject: &str) -> Command {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-e", &format!("inject={inject}")]).arg(std::env::current_exe().unwrap());
-    strace
+    traced(Path::new("/dev/null"), &["-e", &format!("inject={inject}")])
+}
+
+/// The same, to those alone that are about one file or directory.
+pub fn injected_at(path: &Path, inject: &str) -> Command {
+    traced(Path::new("/dev/null"), &["-P", path.to_str().unwrap(), "-e", &format!("inject={inject}")])
 }
 
 /// Ends a traced child: the tracer would leave it running.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluis_ledger::clock::{Clock, ManualClock};
-use sluis_ledger::{AcceptError, Health, Ledger, Options};
+use sluis_ledger::{AcceptError, Health, Ledger, Observer, Options};
 use sluis_model::event::{DeliveryState, EventState, NewEvent};
 use sluis_model::lane::Lane;
 use sluis_model::plan;
 use sluis_model::shedding::Shedding;
 use uuid::Uuid;
 
-use crate::crash::{injected, strace};
+use crate::crash::{injected, injected_at, strace};
 use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open, settings};
 
 /// Accepts until something is refused; answers the ids and the refusal.
@@ -167,9 +167,18 @@ async fn a221_storage_that_stalls_is_answered_in_time_and_what_nobody_waits_for_
     assert_eq!(ledger.backlog().events, 1);
 }
 
-/// Runs `child_accepts_until_it_fails` under a wrapper that breaks its storage; answers the ids that it was told are
-/// safe, and the rest of what it said.
-fn child(dir: &Path, wrapper: &mut Command) -> (Vec<Uuid>, String) {
+/// What a child said.
+struct Said {
+    /// What it was told is safe.
+    ids: Vec<Uuid>,
+    /// How it ended,
+    end: String,
+    /// and why.
+    why: String,
+}
+
+/// Runs `child_accepts_until_it_fails` under a wrapper that breaks its storage.
+fn child(dir: &Path, wrapper: &mut Command) -> Said {
     let output = wrapper
         .args(["--exact", "faults::child_accepts_until_it_fails", "--ignored", "--nocapture"])
         .env("LEDGER_DIR", dir)
@@ -178,15 +187,25 @@ fn child(dir: &Path, wrapper: &mut Command) -> (Vec<Uuid>, String) {
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let ids = said.lines().filter_map(|line| line.strip_prefix("ack ")).map(|id| id.parse().unwrap()).collect();
-    let rest = said.lines().filter(|line| line.starts_with("end ")).collect();
-    (ids, rest)
+    let line = |begin: &str| said.lines().find(|line| line.starts_with(begin)).unwrap_or_default().to_owned();
+    Said { ids, end: line("end "), why: line("why ") }
+}
+
+/// Says why nothing more is accepted.
+struct Aloud;
+
+impl Observer for Aloud {
+    fn poisoned(&self, reason: &str) {
+        println!("\nwhy {reason}");
+    }
 }
 
 #[tokio::test]
 #[ignore = "a part of the tests beside it, which start it"]
 async fn child_accepts_until_it_fails() {
     let Some(dir) = std::env::var_os("LEDGER_DIR") else { return };
-    let ledger = Ledger::open(Path::new(&dir), &settings()).unwrap();
+    let options = Options { observer: Arc::new(Aloud), ..Options::default() };
+    let ledger = Ledger::open_with(Path::new(&dir), &settings(), options).unwrap();
     let (ids, error) = fill(&ledger).await;
     for id in &ids {
         println!("ack {id}");
@@ -251,21 +270,20 @@ async fn a218_a_write_that_fails_for_good_stops_the_writer_until_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     // No file may grow past 6 MiB; past it every write fails with EFBIG.
     let script = "trap '' XFSZ; ulimit -f 12288; exec \"$@\"";
-    let (ids, end) =
-        child(dir.path(), Command::new("sh").args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap()));
-    assert_eq!(end, POISONED);
-    assert!(ids.len() > 50, "{}", ids.len());
-    recovers(dir.path(), &ids).await;
+    let said = child(dir.path(), Command::new("sh").args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap()));
+    assert_eq!(said.end, POISONED);
+    assert!(said.ids.len() > 50, "{}", said.ids.len());
+    recovers(dir.path(), &said.ids).await;
 }
 
 /// Runs the child with some of its system calls changed; answers how it ended, after looking whether a new process finds
 /// everything acknowledged.
 async fn ends_with(inject: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let (ids, end) = child(dir.path(), &mut injected(inject));
-    assert!(ids.len() > 10, "{inject}: {} accepted", ids.len());
-    recovers(dir.path(), &ids).await;
-    end
+    let said = child(dir.path(), &mut injected(inject));
+    assert!(said.ids.len() > 10, "{inject}: {} accepted", said.ids.len());
+    recovers(dir.path(), &said.ids).await;
+    said.end
 }
 
 #[tokio::test]
@@ -276,6 +294,26 @@ async fn a217_an_fsync_that_fails_stops_the_writer_until_a_restart() {
     // Once, from then on, every seventh.
     for when in ["40", "63", "110", "40+", "42+7"] {
         assert_eq!(ends_with(&format!("fsync,fdatasync:error=EIO:when={when}")).await, POISONED, "at sync {when}");
+    }
+}
+
+/// The log may be synchronised all the time: what is in it is moved by a thread of its own.
+#[tokio::test]
+async fn a217_a_main_file_that_cannot_be_synchronised_stops_the_writer_until_a_restart() {
+    if !strace() {
+        return;
+    }
+    // Once, a move later, for good.
+    for when in ["1", "2", "1+"] {
+        let dir = tempfile::tempdir().unwrap();
+        // It is there, and the database synchronises by another call: the first one is about what was moved.
+        drop(Ledger::open(dir.path(), &settings()).unwrap());
+        let main = dir.path().canonicalize().unwrap().join("ledger.db");
+        let said = child(dir.path(), &mut injected_at(&main, &format!("fdatasync:error=EIO:when={when}")));
+        assert_eq!(said.end, POISONED, "at sync {when}");
+        assert_eq!(said.why, "why the main file could not be synchronised: Input/output error (os error 5)");
+        assert!(said.ids.len() > 50, "{}", said.ids.len());
+        recovers(dir.path(), &said.ids).await;
     }
 }
 

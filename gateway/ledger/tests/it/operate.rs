@@ -73,6 +73,24 @@ async fn all_dead_deliveries_are_sent_anew_or_those_to_one_sink() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_sent_anew_is_the_oldest_again_until_it_is_settled() {
+    let (_dir, [erp, _crm], running, id) = refused_twice().await;
+    running.clock.advance(Duration::from_secs(60));
+    let sinks = vec![EventSink::unordered("nobody")];
+    running.accept(NewEvent { sinks, accepted_at: NEW_YEAR + 50_000, ..event("{}") }).await;
+    let oldest = async |secs: u64| running.until_backlog(|b| b.oldest == Some(Duration::from_secs(secs))).await;
+    // The search for the oldest has gone past the one that was given up.
+    oldest(10).await;
+    erp.say([Say::RetryAfter(503, "3600")]);
+    running.ledger.operate(of_acme(id, Some("erp")), Operation::Replay { force: false }, by("ann")).await.unwrap();
+    oldest(60).await;
+    running.until_that(id, |status| status.deliveries.iter().any(|d| d.state == DeliveryState::RetryWait)).await;
+    running.ledger.operate(of_acme(id, Some("erp")), Operation::Discard, by("ann")).await.unwrap();
+    oldest(10).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_edited_event_is_a_new_one_that_names_the_old_one_as_its_cause() {
     let (_dir, [mut erp, mut crm], running, id) = refused_twice().await;
     erp.drain();

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sluis_ledger::clock::ManualClock;
-use sluis_ledger::{Actor, Ledger, NewVersion, PluginId, Registry, RegistryError};
+use sluis_ledger::{Actor, Ledger, NewVersion, PluginId, Registry, RegistryError, UploadPolicy};
 use sluis_model::rollout::{Order, RolloutFault, Version};
 
 use crate::support::{NEW_YEAR, open};
 
-const ROOM: (u64, u64) = (1_000, 5);
+const ROOM: UploadPolicy = UploadPolicy { max_bytes: 1_000, max_versions: 5, only_newer: false };
+/// The same where versions only grow.
+const GROWING: UploadPolicy = UploadPolicy { only_newer: true, ..ROOM };
 
 fn plugin(tenant: &str) -> PluginId {
     PluginId { tenant: tenant.to_owned(), name: "orders".to_owned() }
@@ -35,7 +37,17 @@ async fn registry(dir: &Path) -> (Arc<Ledger>, Registry) {
 }
 
 async fn add(registry: &Registry, tenant: &str, n: u64, component: &[u8]) -> Result<bool, RegistryError> {
-    registry.add(plugin(tenant), version(n, component), component.to_vec().into(), by(""), ROOM).await
+    add_by(registry, tenant, n, component, ROOM).await
+}
+
+async fn add_by(
+    registry: &Registry,
+    tenant: &str,
+    n: u64,
+    component: &[u8],
+    policy: UploadPolicy,
+) -> Result<bool, RegistryError> {
+    registry.add(plugin(tenant), version(n, component), component.to_vec().into(), by(""), policy).await
 }
 
 fn files(dir: &Path) -> usize {
@@ -71,6 +83,61 @@ async fn a164_a_tenants_versions_have_a_number_and_a_size() {
     }
     assert_eq!(add(&registry, "globex", 5, &[0; 10]).await, Err(RegistryError::TooManyVersions));
     assert_eq!(files(dir.path()), 2);
+}
+
+#[tokio::test]
+async fn a165_where_versions_only_grow_the_newest_counts_although_it_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, opened) = registry(dir.path()).await;
+    let older = |n| -> Result<bool, RegistryError> { Err(RegistryError::Older(v(n))) };
+    assert_eq!(add(&opened, "acme", 2, b"two").await, Ok(true));
+    assert_eq!(add_by(&opened, "acme", 1, b"one", GROWING).await, older(2), "however the newest came");
+    assert_eq!(add_by(&opened, "acme", 4, b"four", GROWING).await, Ok(true));
+    assert_eq!(add_by(&opened, "acme", 3, b"three", GROWING).await, older(4));
+    opened.remove(plugin("acme"), v(4), by("")).await.unwrap();
+    assert_eq!(add_by(&opened, "acme", 3, b"three", GROWING).await, older(4));
+    drop((ledger, opened));
+    let (_ledger, reopened) = registry(dir.path()).await;
+    assert_eq!(add_by(&reopened, "acme", 3, b"three", GROWING).await, older(4));
+    assert_eq!(add_by(&reopened, "acme", 4, b"four", GROWING).await, Ok(true), "it is not older");
+    assert_eq!(add_by(&reopened, "acme", 4, b"four", GROWING).await, Ok(false));
+    assert_eq!(add_by(&reopened, "acme", 5, b"five", GROWING).await, Ok(true));
+    assert_eq!(add_by(&reopened, "globex", 1, b"one", GROWING).await, Ok(true), "it is acme's alone");
+    assert_eq!(add(&reopened, "acme", 3, b"three").await, Ok(true), "where they need not grow");
+    assert_eq!(files(dir.path()), 5, "what was refused left nothing");
+}
+
+#[tokio::test]
+async fn what_was_taken_by_no_rule_and_removed_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_ledger, registry) = registry(dir.path()).await;
+    assert_eq!(add(&registry, "acme", 9, b"nine").await, Ok(true));
+    registry.remove(plugin("acme"), v(9), by("")).await.unwrap();
+    assert_eq!(add_by(&registry, "acme", 1, b"one", GROWING).await, Ok(true));
+    assert_eq!(add(&registry, "acme", 9, b"nine").await, Ok(true));
+    assert_eq!(add_by(&registry, "acme", 9, b"nine", GROWING).await, Ok(false), "now it was taken by it");
+    registry.remove(plugin("acme"), v(9), by("")).await.unwrap();
+    assert_eq!(add_by(&registry, "acme", 2, b"two", GROWING).await, Err(RegistryError::Older(v(9))));
+}
+
+#[tokio::test]
+async fn a165_of_versions_that_come_at_once_none_is_taken_after_a_newer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_ledger, registry) = registry(dir.path()).await;
+    let policy = UploadPolicy { max_versions: 100, ..GROWING };
+    let registry = Arc::new(registry);
+    let mut coming = tokio::task::JoinSet::new();
+    for n in [5, 2, 7, 1, 6, 8, 3] {
+        let registry = registry.clone();
+        coming.spawn(async move { add_by(&registry, "acme", n, &n.to_le_bytes(), policy).await });
+    }
+    let answers = coming.join_all().await;
+    let taken = answers.iter().filter(|answer| **answer == Ok(true)).count();
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(true) | Err(RegistryError::Older(_)))), "{answers:?}");
+    let mut audit = registry.audit("acme", None, 100).await.unwrap();
+    audit.reverse();
+    let order: Vec<_> = audit.iter().map(|entry| entry.version.clone().unwrap()).collect();
+    assert!(order.len() == taken && order.is_sorted(), "{order:?}");
 }
 
 #[tokio::test]

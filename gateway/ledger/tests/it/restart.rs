@@ -1,29 +1,32 @@
 //! What a process that ends leaves to the next one.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluis_ledger::AcceptError;
 use sluis_ledger::clock::ManualClock;
+use sluis_ledger::{AcceptError, verify};
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::plan;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use crate::support::{ErpSink, NEW_YEAR, Running, Say, event, open};
+use crate::support::{ErpSink, Got, NEW_YEAR, Running, Say, event, open};
 
 #[tokio::test]
 async fn what_was_not_delivered_is_delivered_after_the_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut erp = ErpSink::start().await;
     let running = Running::start(dir.path(), []);
-    let mut ids = std::collections::BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for _ in 0..20 {
         ids.insert(running.accept(event("{}")).await);
     }
     running.stop().await;
     let running = Running::start(dir.path(), [erp.plan()]);
     assert_eq!(running.ledger.backlog().events, 20);
-    let mut arrived = std::collections::BTreeSet::new();
+    let mut arrived = BTreeSet::new();
     for _ in 0..20 {
         arrived.insert(erp.next().await.id());
     }
@@ -32,6 +35,86 @@ async fn what_was_not_delivered_is_delivered_after_the_restart() {
         running.until(id, EventState::Completed).await;
     }
     running.stop().await;
+}
+
+/// Opens files that know less than had happened, and delivers what is undone in them. All events must be there; what is not
+/// known to be done is sent anew, and nothing else. Answers how many that were.
+async fn again(dir: &Path, ids: &[Uuid], erp: &mut ErpSink) -> usize {
+    erp.drain();
+    let clock = ManualClock::at(NEW_YEAR);
+    let ledger = open(dir, &clock);
+    let mut undone = BTreeSet::new();
+    for id in ids {
+        let status = ledger.status("acme", *id).await.unwrap().expect("no event is lost");
+        if status.state != EventState::Completed {
+            undone.insert(*id);
+        }
+    }
+    let running = Running::deliver(ledger, [erp.plan()], clock);
+    for id in ids {
+        running.until(*id, EventState::Completed).await;
+    }
+    running.stop().await;
+    let arrived: Vec<Uuid> = erp.drain().iter().map(Got::id).collect();
+    assert_eq!(arrived.len(), undone.len());
+    assert_eq!(BTreeSet::from_iter(arrived), undone);
+    assert_eq!(verify(dir).unwrap().findings, []);
+    undone.len()
+}
+
+#[tokio::test]
+async fn a227_where_outcomes_are_lost_everything_is_sent_anew_and_no_event_is_lost() {
+    let (dir, main_alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut erp = ErpSink::start().await;
+    let running = Running::start(dir.path(), []);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(running.accept(event("{}")).await);
+    }
+    // All of it is in the main file then, and what becomes of it comes to the log.
+    running.stop().await;
+    let running = Running::start(dir.path(), [erp.plan()]);
+    for id in &ids {
+        running.until(*id, EventState::Completed).await;
+    }
+    std::fs::copy(dir.path().join("ledger.db"), main_alone.path().join("ledger.db")).unwrap();
+    running.stop().await;
+    assert_eq!(again(main_alone.path(), &ids, &mut erp).await, 20);
+    assert_eq!(again(dir.path(), &ids, &mut erp).await, 0);
+}
+
+#[tokio::test]
+async fn a227_where_outcomes_are_older_than_their_events_what_they_lack_is_sent_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (main, log) = (dir.path().join("ledger.db"), dir.path().join("ledger.db-wal"));
+    let mut erp = ErpSink::start().await;
+    let clock = ManualClock::at(NEW_YEAR);
+    let ledger = open(dir.path(), &clock);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let event = event("{}");
+        ids.push(event.id);
+        ledger.accept(event, u64::MAX).await.unwrap();
+    }
+    let accepted = log.metadata().unwrap().len();
+    let running = Running::deliver(ledger, [plan::Sink { concurrency: 1, ..erp.plan() }], clock);
+    for id in &ids {
+        running.until(*id, EventState::Completed).await;
+    }
+    let (main, log) = (std::fs::read(main).unwrap(), std::fs::read(log).unwrap());
+    running.stop().await;
+    let whole = log.len() as u64;
+    let mut undone = Vec::new();
+    for part in 0..=8 {
+        let older = tempfile::tempdir().unwrap();
+        let end = accepted + (whole - accepted) * part / 8;
+        std::fs::write(older.path().join("ledger.db"), &main).unwrap();
+        std::fs::write(older.path().join("ledger.db-wal"), &log[..end as usize]).unwrap();
+        undone.push(again(older.path(), &ids, &mut erp).await);
+    }
+    assert_eq!((undone[0], undone[8]), (20, 0));
+    assert!(undone.is_sorted_by(|more, fewer| more >= fewer), "{undone:?}");
+    assert!((1..20).contains(&undone[4]), "{undone:?}");
 }
 
 /// A small form of a backlog of ten gigabytes.
@@ -48,7 +131,7 @@ async fn a230_a_large_backlog_is_there_at_once_after_a_restart() {
             while let Err(refused) = ledger.accept(tried.clone(), u64::MAX).await {
                 assert_eq!(refused, AcceptError::Full);
                 tokio::task::yield_now().await;
-                tried.id = uuid::Uuid::now_v7();
+                tried.id = Uuid::now_v7();
             }
         });
     }

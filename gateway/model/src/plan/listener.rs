@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Admin {
     /// Address to bind.
     pub address: SocketAddr,
-    /// Who may change the tenants' plugins and look after their events; nobody where none.
+    /// Who may change the tenants' plugins and look after their events, and who may see the plan. Where none, nobody may
+    /// do the former, and whoever reaches the listener the latter.
     pub auth: Option<AdminAuth>,
 }
 
@@ -23,7 +24,7 @@ pub struct AdminAuth {
     pub deploy_scope: Arc<str>,
     /// For the events of the token's own tenant.
     pub events_scope: Arc<str>,
-    /// For every tenant's.
+    /// For every tenant's, and for the plan.
     pub operate_scope: Arc<str>,
 }
 

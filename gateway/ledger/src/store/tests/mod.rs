@@ -1,5 +1,5 @@
 //! Tests of the store that need to look behind its walls.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod claims;
 mod damage;

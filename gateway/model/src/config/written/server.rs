@@ -134,7 +134,8 @@ pub struct Admin {
     /// IP address and port.
     #[serde(default = "Admin::address")]
     pub address: Address,
-    /// Who may change the tenants' plugins and look after their events; without it nobody can here.
+    /// Who may change the tenants' plugins and look after their events; without it nobody can here. With it, only
+    /// operators see the plan and the upstreams' states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AdminAuth>,
 }
@@ -152,7 +153,7 @@ pub struct AdminAuth {
     /// them.
     #[serde(default = "AdminAuth::events_scope")]
     pub events_scope: Scope,
-    /// With this scope a token may do both for every tenant, and pause sinks.
+    /// With this scope a token may do both for every tenant, pause sinks, and see the plan.
     #[serde(default = "AdminAuth::operate_scope")]
     pub operate_scope: Scope,
 }
