@@ -14,8 +14,10 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Li
 use crate::cpu::CpuClock;
 use crate::fault;
 use crate::lane::Seat;
+use crate::manner::Manner;
 use crate::plugin::{Loaded, Outcome};
 use crate::state::{self, CallState, Scope};
+use crate::ticker::TICK;
 
 /// What is called, and within which bounds.
 pub(crate) struct Call<'a> {
@@ -73,7 +75,8 @@ async fn bounded<R>(
             None => return Outcome::without_turn(),
         },
     };
-    let cpu = Arc::new(CpuClock::started());
+    let exact = seat.is_some() || scope.manner.is_doubted();
+    let cpu = Arc::new(CpuClock::started(exact));
     let mut store = state::store(&loaded.core, *limits, scope.clone(), cpu.clone(), output_bytes, seat);
     let result = {
         let mut work = pin!(work(&mut store));
@@ -103,9 +106,7 @@ async fn bounded<R>(
     };
     let state = store.into_data();
     cpu.stop();
-    // One that was ended would have gone on: that it used little says nothing for the next one.
-    let was_ended = matches!(result, Err(CallFault::Budget(_) | CallFault::Capacity));
-    scope.manner.note(cpu.used(), was_ended);
+    note(&scope.manner, &cpu);
     let usage = Usage {
         cpu: cpu.used(),
         memory: state.meter.memory(),
@@ -114,6 +115,19 @@ async fn bounded<R>(
         counts_dropped: state.counts_dropped,
     };
     Outcome { result, usage, logs: state.logs, counts: state.counts }
+}
+
+/// What the call took is its tenant's.
+fn note(manner: &Manner, cpu: &CpuClock) {
+    let used = cpu.used();
+    if used >= TICK {
+        manner.took(cpu.untold());
+    }
+    match cpu.is_exact() {
+        true => manner.was_timed(used),
+        false if cpu.is_doubtful() => manner.doubt(),
+        false => {}
+    }
 }
 
 /// A turn before the call begins, and what is left of its time; none where that passed in line.

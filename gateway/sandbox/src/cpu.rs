@@ -2,7 +2,8 @@
 //! work is not held against the guest.
 //!
 //! The thread's clock is a system call, twice as long as the rest of a short call's book-keeping. So until its first
-//! tick a call is timed by the wall's clock, and no more than that tick is put to its account.
+//! tick a call is timed by the wall's clock, and no more than that tick is put to its account; it is timed exactly from its
+//! start on where somebody doubts that.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,23 +20,48 @@ const STOPPED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct CpuClock {
     begun: Instant,
-    /// Past the first tick: by the thread's clock.
+    /// By the thread's clock from the start on.
+    exact: bool,
+    /// By the thread's clock from here on: past the first tick, or exact.
     long: AtomicBool,
+    /// More time passed before the first tick than that takes.
+    doubtful: AtomicBool,
     /// Nanoseconds of finished polls.
     used: AtomicU64,
     /// The running poll's start, or [`STOPPED`].
     started: AtomicU64,
+    /// Nanoseconds that were told, see [`CpuClock::untold`].
+    told: AtomicU64,
 }
 
 impl CpuClock {
-    /// A clock that runs from now, on this thread.
-    pub(crate) fn started() -> CpuClock {
+    /// A clock that runs from now, on this thread; whether it is exact before the first tick.
+    pub(crate) fn started(exact: bool) -> CpuClock {
         CpuClock {
             begun: Instant::now(),
-            long: AtomicBool::new(false),
+            exact,
+            long: AtomicBool::new(exact),
+            doubtful: AtomicBool::new(false),
             used: AtomicU64::new(0),
-            started: AtomicU64::new(0),
+            started: AtomicU64::new(if exact { thread_time() } else { 0 }),
+            told: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the thread's clock counted from the start on.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Whether it may have used more than was put to its account before its first tick.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// Time used since this was asked last.
+    pub(crate) fn untold(&self) -> Duration {
+        let used = nanos(self.used());
+        Duration::from_nanos(used.saturating_sub(self.told.swap(used, Ordering::Relaxed)))
     }
 
     /// Runs, if it does not already.
@@ -75,7 +101,14 @@ impl CpuClock {
             started => self.now().saturating_sub(started),
         };
         let used = Duration::from_nanos(used.saturating_add(running));
-        if self.long.load(Ordering::Relaxed) { used } else { used.min(TICK) }
+        if self.long.load(Ordering::Relaxed) {
+            return used;
+        }
+        // Ticks come late now and then.
+        if used >= 2 * TICK {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        used.min(TICK)
     }
 
     fn now(&self) -> u64 {
@@ -98,7 +131,7 @@ mod tests {
 
     #[test]
     fn only_work_between_start_and_stop_counts() {
-        let clock = CpuClock::started();
+        let clock = CpuClock::started(false);
         clock.tick();
         burn(Duration::from_millis(3));
         clock.stop();
@@ -113,7 +146,7 @@ mod tests {
 
     #[test]
     fn at_most_a_tick_counts_before_the_first_one_is_told() {
-        let clock = CpuClock::started();
+        let clock = CpuClock::started(false);
         burn(TICK / 4);
         clock.stop();
         let first = clock.used();
@@ -121,9 +154,23 @@ mod tests {
         clock.start();
         burn(2 * TICK);
         assert_eq!(clock.used(), TICK);
+        assert!(clock.is_doubtful());
         assert!(clock.tick() < 2 * TICK);
         burn(2 * TICK);
         assert!(clock.used() >= 3 * TICK);
+    }
+
+    #[test]
+    fn an_exact_clock_counts_all_of_it_and_tells_it_once() {
+        let clock = CpuClock::started(true);
+        burn(3 * TICK);
+        let first = clock.untold();
+        assert!(first >= 3 * TICK && !clock.is_doubtful(), "{first:?}");
+        burn(TICK);
+        clock.stop();
+        let second = clock.untold();
+        assert!(second >= TICK, "{second:?}");
+        assert_eq!((first + second, clock.untold()), (clock.used(), Duration::ZERO));
     }
 
     fn burn(time: Duration) {

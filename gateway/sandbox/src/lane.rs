@@ -1,7 +1,7 @@
 //! The lane of long calls: guests that outlive their first tick take turns, so that whatever they do leaves most of the
 //! threads to everyone else.
 //!
-//! A call runs its first tick at once, half of one at least, unless its tenant's last one was heavy. From then on every further tick needs a
+//! A call runs its first tick at once, half of one at least, unless its tenant is heavy (`manner`). From then on every further tick needs a
 //! turn, of which there are fewer than threads. Tenants take turns with each other, tick by tick; within a tenant the call that began first goes on, so that
 //! some calls end in time instead of all of them too late. A call that got its turn still lets every task that is
 //! ready go first (`yield_now` of tokio also looks for new input before it comes back).

@@ -25,6 +25,7 @@ mod limiter;
 #[cfg(feature = "compiler")]
 pub mod limits;
 mod load;
+mod manner;
 mod plugin;
 mod state;
 mod text;
@@ -34,7 +35,8 @@ mod worker;
 
 pub use error::{LoadError, SandboxError};
 pub use load::{Sandbox, SandboxSettings, WorkerCommand};
+pub use manner::Manner;
 pub use plugin::{Facts, Hooks, Outcome, Plugin};
-pub use state::{KvScope, LogLevel, LogLine, Manner, Scope};
+pub use state::{KvScope, LogLevel, LogLine, Scope};
 #[cfg(feature = "compiler")]
 pub use worker::compile_worker;

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use sluis_model::http_client::HttpClient;
 use sluis_model::kv::Kv;
@@ -13,6 +11,7 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use crate::cpu::CpuClock;
 use crate::lane::Seat;
 use crate::limiter::Meter;
+use crate::manner::{HEAVY, Manner};
 use crate::plugin::Core;
 use crate::text;
 use crate::ticker::TICK;
@@ -25,9 +24,6 @@ pub(crate) const HOSTCALL_BYTES: usize = 1 << 20;
 const RESULT_OVERHEAD: usize = 256 << 10;
 /// Live resource handles; wasmtime's default is 100,000.
 pub(crate) const HANDLES: usize = 1_000;
-
-/// CPU time from which on a call is heavy: more than a mapping in an interpreter takes.
-const HEAVY: Duration = Duration::from_millis(4);
 
 /// How much a line matters, in the guest's opinion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,27 +69,8 @@ pub struct Scope {
     pub kv: Option<KvScope>,
     /// Sends its requests to other systems; without it nothing is sent.
     pub http: Option<Arc<dyn HttpClient>>,
-    /// How its last call was.
+    /// How much its calls took lately.
     pub manner: Arc<Manner>,
-}
-
-/// Whether a tenant's last call was a heavy one. Then the next one waits for a turn before it begins: the first tick at
-/// once is for those who need no more, and many at once who take all of it leave nothing to others.
-#[derive(Debug, Default)]
-pub struct Manner(AtomicBool);
-
-impl Manner {
-    pub(crate) fn is_heavy(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// A call has used so much, or ended with it: by itself, or because it was not to go on.
-    pub(crate) fn note(&self, used: Duration, was_ended: bool) {
-        let heavy = used >= HEAVY || was_ended && self.is_heavy();
-        if self.is_heavy() != heavy {
-            self.0.store(heavy, Ordering::Relaxed);
-        }
-    }
 }
 
 /// A tenant's state.
@@ -111,7 +88,7 @@ pub(crate) struct CallState {
     pub(crate) limits: CallLimits,
     pub(crate) scope: Arc<Scope>,
     pub(crate) cpu: Arc<CpuClock>,
-    /// Taken once the call is a long one, before it begins where the tenant's last one was heavy.
+    /// Taken once the call is a long one, before it begins where the tenant is heavy.
     seat: Option<Arc<Seat>>,
     /// A host function is at work for it.
     waits_for_host: bool,
@@ -229,8 +206,9 @@ pub(crate) fn store(
     store.epoch_deadline_callback(move |mut cx| {
         let state = cx.data_mut();
         let used = state.cpu.tick();
+        // Others of the same tenant are not to begin meanwhile.
         if used >= HEAVY {
-            state.scope.manner.note(used, false);
+            state.scope.manner.took(state.cpu.untold());
         }
         if used >= state.limits.cpu {
             return Ok(UpdateDeadline::Interrupt);
@@ -243,23 +221,4 @@ pub(crate) fn store(
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(seat.clone().next_turn())))
     });
     store
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenant_is_heavy_until_a_call_of_its_ends_by_itself_and_is_short() {
-        let manner = Manner::default();
-        let short = HEAVY / 2;
-        manner.note(short, true);
-        assert!(!manner.is_heavy(), "it was not, and nobody knows better");
-        manner.note(HEAVY, false);
-        assert!(manner.is_heavy());
-        manner.note(short, true);
-        assert!(manner.is_heavy(), "it would have gone on");
-        manner.note(short, false);
-        assert!(!manner.is_heavy());
-    }
 }
