@@ -77,6 +77,8 @@ async fn bounded<R>(
     };
     let exact = seat.is_some() || scope.manner.is_doubted();
     let cpu = Arc::new(CpuClock::started(exact));
+    // Made before the store, so that it ends after it: what giving the memory back takes is in the account.
+    let _account = Account { manner: &scope.manner, cpu: &cpu };
     let mut store = state::store(&loaded.core, *limits, scope.clone(), cpu.clone(), output_bytes, seat);
     let result = {
         let mut work = pin!(work(&mut store));
@@ -106,7 +108,6 @@ async fn bounded<R>(
     };
     let state = store.into_data();
     cpu.stop();
-    note(&scope.manner, &cpu);
     let usage = Usage {
         cpu: cpu.used(),
         memory: state.meter.memory(),
@@ -117,16 +118,24 @@ async fn bounded<R>(
     Outcome { result, usage, logs: state.logs, counts: state.counts }
 }
 
-/// What the call took is its tenant's.
-fn note(manner: &Manner, cpu: &CpuClock) {
-    let used = cpu.used();
-    if used >= TICK {
-        manner.took(cpu.untold());
-    }
-    match cpu.is_exact() {
-        true => manner.was_timed(used),
-        false if cpu.is_doubtful() => manner.doubt(),
-        false => {}
+/// What a call took is its tenant's, also where nobody waits for its end any more.
+struct Account<'a> {
+    manner: &'a Manner,
+    cpu: &'a CpuClock,
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        self.cpu.stop();
+        let used = self.cpu.used();
+        if used >= TICK {
+            self.manner.took(self.cpu.untold());
+        }
+        match self.cpu.is_exact() {
+            true => self.manner.was_timed(used),
+            false if self.cpu.is_doubtful() => self.manner.doubt(),
+            false => {}
+        }
     }
 }
 

@@ -235,10 +235,12 @@ async fn a200_a_heavy_tenant_waits_for_a_turn_before_a_call_begins() {
     while !begins(&heavy).await {}
 }
 
+/// Fills 50 MB of fresh memory, which no tick interrupts.
+const FILL: &str = "(drop (memory.grow (i32.const 800)))
+    (memory.fill (i32.const 131072) (i32.const 1) (i32.const 50000000))";
+
 #[tokio::test]
 async fn a200_what_no_tick_interrupts_is_timed_all_the_same() {
-    const FILL: &str = "(drop (memory.grow (i32.const 800)))
-        (memory.fill (i32.const 131072) (i32.const 1) (i32.const 50000000))";
     let house = House::new();
     let filler = house.load(&module("", "", &format!("{FILL} {}", respond("(i32.const 204)")))).await.unwrap();
     let scope: Arc<Scope> = Arc::default();
@@ -251,6 +253,27 @@ async fn a200_what_no_tick_interrupts_is_timed_all_the_same() {
     }
     // However fast a machine is, it does not fill 50 MB of fresh memory within two ticks.
     assert!(longest > Duration::from_millis(2), "{longest:?}");
+}
+
+#[tokio::test]
+async fn a200_what_was_given_up_is_on_its_tenants_account() {
+    let house = House::with(|settings| settings.long_calls = 1);
+    // No tick comes before the loop. Half a second makes good what the fills take.
+    let body = format!("{} {SPIN}", FILL.repeat(12));
+    let filler = house.load(&module("", "", &body)).await.unwrap();
+    let [scope, holding]: [Arc<Scope>; 2] = Default::default();
+    let patient = CallLimits { cpu: Duration::from_secs(30), ..limits() };
+    let hurried = CallLimits { wall: Duration::from_millis(50), ..patient };
+    let mut holder = Box::pin(filler.on_request(request(b""), &holding, &patient, MIB));
+    for _ in 0..2 {
+        assert!(poll_once(holder.as_mut()).is_pending());
+    }
+    // The first one may be timed by a tick alone; none of them comes to its end.
+    for _ in 0..3 {
+        assert!(poll_once(pin!(filler.on_request(request(b""), &scope, &patient, MIB))).is_pending());
+    }
+    let next = filler.on_request(request(b""), &scope, &hurried, MIB).await;
+    assert_eq!((next.result, next.usage.cpu), (Err(CallFault::Capacity), Duration::ZERO));
 }
 
 #[tokio::test]
