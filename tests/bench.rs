@@ -1,6 +1,7 @@
 //! `sluis bench`: verdicts, exit codes, files, and everything that can be asked wrongly.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -26,6 +27,11 @@ fn bench(args: &[&str]) -> (i32, String, String) {
 fn run(target: &str, more: &[&str]) -> (i32, String, String) {
     let usual = ["run", "--target", target, "--rate", "100", "--duration", "500ms", "--anonymous", "--threads", "1"];
     bench(&[&usual, more].concat())
+}
+
+/// What came for the run itself, and not to find the target.
+fn orders(upstream: &Upstream) -> usize {
+    upstream.got().iter().filter(|got| got.line.starts_with("POST")).count()
 }
 
 fn read(path: &Path) -> Value {
@@ -70,6 +76,9 @@ fn what_cannot_be_asked_is_said_with_its_place_and_64() {
         (&["--slo", "lost=0"], "--erp-listen"),
         (&["--slo", "tenant:hooli.p99<1s"], "no tenant `hooli`"),
         (&["--abort-on", "lost>0"], "only once the run is over"),
+        (&["--abort-on", "error>9%,unsent>5"], "unsent is known only once the run is over"),
+        (&["--warm-up", "3000000000000000h"], "longer than 24 h"),
+        (&["--drain", "25h"], "longer than 24 h"),
         (&["--mix", "acme=-1"], "no weight"),
         (&["--connections", "0"], "at least 1"),
         (&["--timeout", "5"], "ms, s, m or h"),
@@ -101,7 +110,11 @@ fn a_target_that_is_not_there_or_speaks_another_version_is_5() {
     assert!(code == 5 && why.contains("cannot resolve `no-such-host.invalid`"), "{code}: {why}");
     let upstream = Upstream::start(|_| ok(b""));
     let (code, _, why) = run(&format!("http://{}", upstream.address), &["--http2"]);
-    assert!(code == 5 && why.contains("does not speak"), "{code}: {why}");
+    assert!(code == 5 && why.contains("does not speak HTTP/2: it answered `HTTP/1.1 "), "{code}: {why}");
+    // What a server of HTTP/2 begins with, whatever it is asked: SETTINGS.
+    let other = Upstream::start(|_| Reply::Bytes(b"\0\0\0\x04\0\0\0\0\0".to_vec()));
+    let (code, _, why) = run(&format!("http://{}", other.address), &[]);
+    assert!(code == 5 && why.contains("does not speak HTTP/1.1: it speaks HTTP/2"), "{code}: {why}");
 }
 
 /// `sluis bench agent` on a free port, killed when dropped.
@@ -157,7 +170,7 @@ fn agents_tell_of_a_target_that_is_not_there_and_need_no_file_of_a_trace() {
     let said = String::from_utf8(ran.stdout).unwrap();
     let why = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && said.contains("sent 3 "), "{:?}: {said}{why}", ran.status);
-    assert_eq!(upstream.got().len(), 3);
+    assert_eq!(orders(&upstream), 3);
 }
 
 #[test]
@@ -175,6 +188,55 @@ fn a_full_disk_costs_the_file_but_not_the_figures() {
     );
 }
 
+/// A pipe that nobody reads any more.
+fn closed() -> Stdio {
+    let (_, writer) = std::io::pipe().unwrap();
+    writer.into()
+}
+
+fn full() -> Stdio {
+    File::create("/dev/full").unwrap().into()
+}
+
+#[test]
+fn an_output_that_nobody_reads_or_that_is_full_hides_no_verdict() {
+    let upstream = Upstream::start(|got| if got.line.contains("/refused") { refused() } else { ok(b"{}") });
+    let (target, folder) = (format!("http://{}", upstream.address), tempfile::tempdir().unwrap());
+    let usual = ["run", "--target", &target, "--rate", "100", "--duration", "500ms", "--anonymous", "--threads", "1"];
+    let ran = |name: &str, path: &str, output: Stdio| {
+        let (json, page) = (folder.path().join(format!("{name}.json")), folder.path().join(format!("{name}.html")));
+        let files = ["--out", json.to_str().unwrap(), "--html", page.to_str().unwrap()];
+        let asked = ["--path", path, "--slo", "error<1%"];
+        let mut command = command(&[&usual[..], &files, &asked].concat());
+        let code = command.stdout(output).stderr(closed()).status().unwrap().code().unwrap();
+        assert!(page.exists());
+        // A machine that is too busy has no verdict to give.
+        let limited = read(&json)["generator"]["invalid"].as_array().is_some_and(|why| !why.is_empty());
+        (code, limited)
+    };
+    for (name, path, output, expected) in [
+        ("broken-closed", "/refused", closed(), 99),
+        ("broken-full", "/refused", full(), 99),
+        ("holds-closed", "/", closed(), 0),
+        ("holds-full", "/", full(), 1),
+    ] {
+        let (code, limited) = ran(name, path, output);
+        assert_eq!(code, if limited { 1 } else { expected }, "{name}");
+    }
+}
+
+#[test]
+fn lines_about_latency_alone_come_with_a_warning_where_much_was_turned_away() {
+    let upstream = Upstream::start(|got| if got.line.contains("/refused") { refused() } else { ok(b"{}") });
+    let target = format!("http://{}", upstream.address);
+    let warned = |path: &str, slo: &str| {
+        let (_, _, why) = run(&target, &["--path", path, "--slo", slo]);
+        why.contains("WARNING: 100.00 % were not answered as they should be")
+    };
+    assert!(warned("/refused", "p99<9s") && warned("/refused", "p99(ok)<9s"));
+    assert!(!warned("/refused", "p99<9s,error<1%") && !warned("/", "p99<9s"));
+}
+
 #[test]
 fn ctrl_c_ends_a_run_with_what_there_is() {
     let upstream = Upstream::start(|_| ok(b""));
@@ -187,7 +249,7 @@ fn ctrl_c_ends_a_run_with_what_there_is() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually("requests", Duration::from_secs(20), || (upstream.got().len() > 5).then_some(()));
+    eventually("requests", Duration::from_secs(20), || (orders(&upstream) > 5).then_some(()));
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
@@ -199,13 +261,56 @@ fn ctrl_c_ends_a_run_with_what_there_is() {
 }
 
 #[test]
-fn results_are_held_against_each_other_and_a_newer_schema_is_refused() {
+fn a_second_ctrl_c_gives_the_terminal_back() {
+    // Answers would end the run at the first.
+    let upstream = Upstream::start(|_| Reply::Silence);
+    let run = format!("bench run --target http://{} --rate 50 --duration 1h --anonymous", upstream.address);
+    let shell = format!("trap : INT; stty rows 40 cols 120; {} {run}; stty -a", env!("CARGO_BIN_EXE_sluis"));
+    let mut child = Command::new("script")
+        .args(["--quiet", "--flush", "--command", &shell, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut terminal) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut until = |text: &str| {
+        while !String::from_utf8_lossy(&shown).contains(text) {
+            let mut some = [0; 4_096];
+            let read = terminal.read(&mut some).unwrap();
+            assert!(read > 0, "no {text:?} in {}", String::from_utf8_lossy(&shown));
+            shown.extend_from_slice(&some[..read]);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    };
+    until("Response time");
+    keys.write_all(b"\x03").unwrap();
+    until("ending; once more");
+    keys.write_all(b"\x03").unwrap();
+    let shown = until("icanon");
+    let (view, after) = shown.rsplit_once("\x1b[?1049l").expect("the other screen is left");
+    assert!(view.contains("\x1b[?1049h") && !after.contains("\x1b[?1049h"), "{after}");
+    assert!(after.contains(" echo ") && !after.contains("-icanon"), "{after}");
+    drop(keys);
+    child.wait().unwrap();
+}
+
+/// A run's result, in a folder of its own.
+fn ran() -> (tempfile::TempDir, String) {
     let upstream = Upstream::start(|_| ok(b""));
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (json, page) = (path("run.json"), path("two.html"));
+    let json = folder.path().join("run.json").to_str().unwrap().to_owned();
     let (code, said, why) = run(&format!("http://{}", upstream.address), &["--out", &json]);
     assert_eq!(code, 0, "{said}{why}");
+    (folder, json)
+}
+
+#[test]
+fn results_are_held_against_each_other_and_a_newer_schema_is_refused() {
+    let (folder, json) = ran();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let page = path("two.html");
     let (code, said, why) = bench(&["compare", &json, &json, "--html", &page]);
     assert!(code == 0 && said.contains("p99.9") && said.contains("noise"), "{code}: {said}{why}");
     let (code, _, why) = bench(&["compare", &json, &json, "--gate", "p99:+10%"]);
@@ -216,6 +321,72 @@ fn results_are_held_against_each_other_and_a_newer_schema_is_refused() {
     std::fs::write(&newer, r#"{"schema":"sluis-bench/2"}"#).unwrap();
     let (code, _, why) = bench(&["compare", &json, &newer]);
     assert!(code == 1 && why.contains("has the schema sluis-bench/2"), "{code}: {why}");
+}
+
+/// A result of twelve seconds, made of half a one; its last answer came so long after its first moment.
+fn twelve_seconds(result: &Value, measured: f64, ended: &str) -> Value {
+    let mut result = result.clone();
+    let recording = &mut result["recording"];
+    recording["seconds"] = vec![recording["seconds"][0].clone(); 12].into();
+    recording["seconds_measured"] = measured.into();
+    result["plan"]["seconds"] = 12.0.into();
+    result["ended"]["how"] = ended.into();
+    result["generator"]["invalid"] = Value::Array(Vec::new());
+    result
+}
+
+#[test]
+fn a_gate_breaks_for_a_queue_that_grew_and_judges_no_part_of_a_run() {
+    let (folder, json) = ran();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let page = path("two.html");
+    let result = read(Path::new(&json));
+    for (name, measured, ended) in [("one", 12.0, "complete"), ("slow", 20.0, "complete"), ("cut", 20.0, "interrupted")]
+    {
+        std::fs::write(path(name), twelve_seconds(&result, measured, ended).to_string()).unwrap();
+    }
+    let compared = |after: &str, output: Stdio| {
+        let args = ["compare", &path("one"), &path(after), "--gate", "rate:-5%", "--html", &page];
+        command(&args).stdout(output).output().unwrap()
+    };
+    assert_eq!(compared("one", Stdio::piped()).status.code(), Some(0));
+    for output in [Stdio::piped(), closed(), full()] {
+        assert_eq!(compared("slow", output).status.code(), Some(99));
+        std::fs::remove_file(&page).unwrap();
+    }
+    let cut = compared("cut", Stdio::piped());
+    let why = String::from_utf8(cut.stderr).unwrap();
+    assert!(cut.status.code() == Some(1) && why.contains("a run did not come to its end"), "{:?}: {why}", cut.status);
+}
+
+#[test]
+fn a_search_whose_long_look_cannot_be_keeps_the_others_whoever_reads_it() {
+    let upstream = Upstream::start(|_| ok(b""));
+    let target = format!("http://{}", upstream.address);
+    let folder = tempfile::tempdir().unwrap();
+    // Twelve hours at this rate are more orders than the stand-in has room for, which a look of a moment is not.
+    let usual = ["saturate", "--target", &target, "--anonymous", "--threads", "1", "--slo", "max<20s,error=0"];
+    let looks = ["--start", "400", "--highest", "400", "--probe", "300ms", "--sustain", "12h"];
+    let erp = ["--erp-listen", "127.0.0.1:0", "--drain", "0s", "--out"];
+    let mut codes = Vec::new();
+    for (name, output) in [("read.json", Stdio::piped as fn() -> Stdio), ("unread.json", closed)] {
+        let json = folder.path().join(name);
+        let args = [&usual[..], &looks, &erp, &[json.to_str().unwrap()]].concat();
+        let ran = command(&args).stdout(output()).stderr(output()).output().unwrap();
+        let found = read(&json);
+        let (how, said) = (found["outcome"]["how"].as_str().unwrap(), String::from_utf8(ran.stdout).unwrap());
+        assert!(!found["probes"].as_array().unwrap().is_empty());
+        // A busy machine may make the generator the limit before.
+        if how == "failed" {
+            assert_eq!((&found["outcome"]["rate"], &found["outcome"]["held"]), (&400.0.into(), &400.0.into()));
+            let tells = "400/s could not be looked at (17280000 requests, warm-up and all, are too many";
+            assert!(name == "unread.json" || said.contains(tells), "{said}");
+        } else {
+            assert_eq!(how, "generator");
+        }
+        codes.push(ran.status.code());
+    }
+    assert_eq!(codes, [Some(1); 2]);
 }
 
 #[test]

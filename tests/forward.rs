@@ -1,6 +1,6 @@
 //! Forwarding as a client and an upstream see it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -240,6 +240,47 @@ fn a250_refused_connections_and_silence_have_their_own_answers() {
     let nowhere = Gateway::start(&config(&["http://does-not-exist.invalid".to_owned()], ""));
     let answer = nowhere.call("GET", "/", &[], b"");
     assert_eq!((answer.status, answer.problem().as_str()), (502, "upstream-unreachable"));
+}
+
+#[test]
+fn a_body_that_does_not_come_in_time_is_not_held_against_the_upstream() {
+    let upstream = Upstream::start(|_| ok(b"whole"));
+    let gateway = gateway(
+        &upstream,
+        ", connect_timeout: 300ms, first_byte_timeout: 300ms, total_timeout: 300ms, breaker: { consecutive_failures: 3 }",
+    );
+    for _ in 0..4 {
+        let mut connection = Connection::open(gateway.http);
+        let head = "POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 200000\r\n\r\n";
+        connection.send(&[head.as_bytes(), &pattern(100_000)].concat());
+        let answer = connection.try_answer(false).unwrap();
+        assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"));
+    }
+    assert_eq!(gateway.call("POST", "/", &[], b"x").status, 200);
+}
+
+#[test]
+fn a57_a_body_that_drips_is_refused_whole_or_streamed() {
+    let upstream = Upstream::start(|_| ok(b"whole"));
+    let gateway = Gateway::start_limited("body_timeout: 500ms", &config(&[upstream.url()], ""));
+    // The first is read whole before it is sent on, the second while it is.
+    for length in [1_000, 200_000] {
+        let mut connection = Connection::open(gateway.http);
+        connection
+            .send(format!("POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        let mut drip = connection.writer();
+        let dripping = std::thread::spawn(move || {
+            // Each wait by itself is short enough.
+            while drip.write_all(b"x").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        let answer = connection.try_answer(false).unwrap();
+        assert_eq!((answer.status, answer.problem().as_str()), (408, "request-timeout"), "{length}");
+        drop(connection);
+        dripping.join().unwrap();
+    }
+    assert_eq!(gateway.call("POST", "/", &[], b"x").status, 200);
 }
 
 #[test]

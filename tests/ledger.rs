@@ -43,7 +43,7 @@ fn a_running_gateway_is_backed_up_and_the_backup_serves_in_its_place() {
     let (code, said) = sluis(&dir, &["verify", "state/ledger"]);
     assert!(code == 1 && said.contains("in use by another process"), "{said}");
     let (code, said) = sluis(&dir, &["verify", "copy"]);
-    assert_eq!((code, said.as_str()), (0, "format 6, events: 20, deliveries: 20\ngood\n"));
+    assert_eq!((code, said.as_str()), (0, "format 7, events: 20, deliveries: 20\ngood\n"));
     gateway.signal("KILL");
     gateway.wait(Duration::from_secs(10));
     std::fs::rename(dir.join("state/ledger"), dir.join("lost")).unwrap();
@@ -75,7 +75,7 @@ fn what_does_not_hold_is_told_with_what_to_do() {
         assert_eq!((code, lines.len()), (1, 4), "{said}");
         assert!(lines[0].starts_with("event ") && lines[0].ends_with(" is not as it was accepted"), "{said}");
         assert!(lines[1].contains("ask its tenant for it once more"), "{said}");
-        assert_eq!(lines[2], "format 6, events: 1, deliveries: 1");
+        assert_eq!(lines[2], "format 7, events: 1, deliveries: 1");
         assert_eq!(lines[3], "the ledger does not hold together: 1 finding");
     }
 }

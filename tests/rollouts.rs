@@ -28,6 +28,22 @@ fn two_versions() -> Workshop {
 }
 
 #[test]
+fn a_file_fills_its_slots_until_a_version_is_deployed_and_the_status_says_so() {
+    let shop = Workshop::open();
+    assert_eq!(shop.orders()["file"], false, "nothing serves");
+    let dir = shop.gateway.dir().join("nothing");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("orders.wasm"), tester("infile")).unwrap();
+    shop.gateway.signal("HUP");
+    eventually("the file serves", Duration::from_secs(30), || (shop.orders()["file"] == true).then_some(()));
+    assert_eq!((shop.who().as_str(), stable(&shop.orders())), ("infile", "none"));
+    shop.kept("1.0.0", &tester("first1"));
+    shop.deploy("1.0.0");
+    let plugin = shop.orders();
+    assert_eq!((shop.who().as_str(), stable(&plugin), &plugin["file"]), ("first1", "1.0.0", &json!(false)));
+}
+
+#[test]
 fn what_is_deployed_serves_the_next_request_and_goes_back_as_fast() {
     let mut shop = two_versions();
     assert_eq!(shop.who(), "first1");

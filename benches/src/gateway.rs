@@ -13,7 +13,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use admin::Admin;
@@ -57,16 +56,24 @@ impl Gateway {
     /// Writes `config` to `dir`, which also keeps the state, and starts `sluis` there. Waits at most `patience` until it
     /// serves.
     pub fn start(sluis: &Path, dir: &Path, config: &str, patience: Duration) -> Result<Self, Error> {
+        Gateway::start_by(Command::new(sluis), dir, config, patience)
+    }
+
+    /// The same by a command that becomes `sluis`.
+    pub fn start_by(mut command: Command, dir: &Path, config: &str, patience: Duration) -> Result<Self, Error> {
         let file = write_config(dir, config)?;
         let began = Instant::now();
-        let mut child = Command::new(sluis)
+        let mut child = command
             .args(["run", "--config"])
             .arg(&file)
             .env("SLUIS_LOG", "info,pingora=off,pingora_core=off")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("{}: {error}; build it first, or name it with --sluis", sluis.display()))?;
+            .map_err(|error| {
+                let program = command.get_program().display();
+                format!("{program}: {error}; build it first, or name it with --sluis")
+            })?;
         let stdout = child.stdout.take().ok_or("no output of the gateway")?;
         let tail = Tail::default();
         let serving = follow(stdout, tail.clone());
@@ -91,13 +98,13 @@ impl Gateway {
         }
     }
 
-    /// Sends orders with this token until one is answered 200: by then the issuer's keys are there.
+    /// Sends orders with this token until one is answered well: by then the issuer's keys are there.
     pub async fn settle(&self, token: &str) -> Result<(), Error> {
         let client = Client::new(self.http);
         let until = Instant::now() + SETTLE;
         loop {
             let answer = client.send(order(token, None)?).await?;
-            if answer.status() == StatusCode::OK {
+            if answer.status().is_success() {
                 return Ok(());
             }
             if Instant::now() > until {

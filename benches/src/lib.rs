@@ -10,6 +10,7 @@ pub mod client;
 pub mod compare;
 pub mod component;
 pub mod cores;
+pub mod disk;
 pub mod gateway;
 pub mod instructions;
 pub mod issuer;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sluis_bench::Error;
-use sluis_bench::gateway::Gateway;
+use sluis_bench::disk::Syncs;
+use sluis_bench::gateway::{Admin, Gateway, metrics};
 use sluis_bench::issuer::Issuer;
 use sluis_bench::parts::behaviour::Latency;
 use sluis_bench::parts::{Behaviour, Erp, Idp, State};
@@ -118,6 +119,9 @@ fn run(args: &Args) -> Result<bool, Error> {
 
     let report = report::Report::of(course, &load, (&orders, &erp), drained, args.concurrency)?;
     report.print();
+    let metrics = runtime.block_on(Admin::new(gateway.admin, String::new()).metrics())?;
+    println!("\ncommits to stable storage: {}", metrics::commits(&metrics));
+    println!("fdatasync of 4 KiB, bare: {}", Syncs::take(&args.dir.join("bare"))?);
     let picture = args.dir.join("outage.svg");
     std::fs::write(&picture, plot::svg(course, &load.seconds(), &delivered(&orders)))?;
     println!("\nthe picture is in {}", picture.display());

@@ -79,14 +79,13 @@ fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr)]
 fn report(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough (`sluis config example | head`).
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            mention(&failure.to_string());
             failure.code()
         }
     }
@@ -95,4 +94,9 @@ fn report(result: Result<(), Failure>) -> ExitCode {
 /// One text on standard output.
 fn say(text: &str) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{text}")
+}
+
+/// One text on standard error. Nothing hangs on whether anybody reads it: a pipe that was closed ends no command.
+fn mention(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -59,6 +59,11 @@ impl Connection {
         self
     }
 
+    /// For whoever goes on sending while an answer is awaited.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
     /// Reads one answer; interim ones are skipped.
     pub fn answer(&mut self) -> Answer {
         self.try_answer(false).unwrap()

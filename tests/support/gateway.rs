@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,11 +21,25 @@ pub struct Gateway {
     log: Arc<Mutex<Vec<String>>>,
 }
 
+/// What a configuration begins with beside the usual.
+#[derive(Default)]
+struct Head<'a> {
+    /// More of `server`.
+    server: &'a str,
+    /// Further listeners.
+    listeners: &'a str,
+    /// More of `admin`.
+    auth: &'a str,
+}
+
 /// An address nobody listens on at the moment, below the ports that the system gives to outgoing connections: one of
-/// those could take it before the gateway does.
+/// those could take it before the gateway does. No address is given twice, and tests that run at the same time, in
+/// processes of their own, begin elsewhere.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = 12_000 + (uuid::Uuid::new_v4().as_u128() % 20_000) as u16;
+        let place = std::process::id() % 2_500 * 8 + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (place % 20_000) as u16;
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
             return listener.local_addr().unwrap();
         }
@@ -47,23 +62,31 @@ impl Gateway {
     /// The same, but `rest` begins with further listeners.
     pub fn start_with_listeners(rest: &str) -> Self {
         let (listeners, rest) = rest.split_at(rest.find("upstreams:").unwrap());
-        Self::start_with(tempfile::tempdir().unwrap(), listeners, "", rest)
+        Self::start_with(tempfile::tempdir().unwrap(), Head { listeners, ..Head::default() }, rest)
     }
 
     /// Starts a gateway whose operators' listener takes tokens of the issuer `idp`.
     pub fn start_with_uploads(rest: &str) -> Self {
-        Self::start_with(tempfile::tempdir().unwrap(), "", ", auth: { issuers: [idp] }", rest)
+        let auth = ", auth: { issuers: [idp] }";
+        Self::start_with(tempfile::tempdir().unwrap(), Head { auth, ..Head::default() }, rest)
     }
 
     /// The same, in a directory that may hold files for it already.
     pub fn start_in(dir: tempfile::TempDir, rest: &str) -> Self {
-        Self::start_with(dir, "", "", rest)
+        Self::start_with(dir, Head::default(), rest)
     }
 
-    fn start_with(dir: tempfile::TempDir, listeners: &str, auth: &str, rest: &str) -> Self {
+    /// The same with `limits` of the server.
+    pub fn start_limited(limits: &str, rest: &str) -> Self {
+        let server = &format!(", limits: {{ {limits} }}");
+        Self::start_with(tempfile::tempdir().unwrap(), Head { server, ..Head::default() }, rest)
+    }
+
+    fn start_with(dir: tempfile::TempDir, head: Head<'_>, rest: &str) -> Self {
+        let Head { server, listeners, auth } = head;
         let (http, admin) = (free_address(), free_address());
         let head = format!(
-            "version: 1\nserver: {{ threads: 2, state_dir: state, drain: 10s }}\nlisteners:\n  - {{ name: http, address: \"{http}\" }}\n{listeners}admin: {{ address: \"{admin}\"{auth} }}\n"
+            "version: 1\nserver: {{ threads: 2, state_dir: state, drain: 10s{server} }}\nlisteners:\n  - {{ name: http, address: \"{http}\" }}\n{listeners}admin: {{ address: \"{admin}\"{auth} }}\n"
         );
         fs::write(dir.path().join("gateway.yaml"), format!("{head}{rest}")).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));

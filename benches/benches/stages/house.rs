@@ -119,7 +119,7 @@ fn generation(plan: Arc<Plan>, tokens: Tokens, metrics: &Metrics, capabilities: 
     generation
 }
 
-/// The defaults.
+/// The defaults, but for the slots of the sandbox: each takes 13 GiB of address space, and valgrind has 64.
 fn config(upstream: SocketAddr) -> String {
     let issuers = Issuer::yaml(upstream);
     let tokens = "auth: { issuers: [idp], scopes: [\"orders:write\"] }";
@@ -129,7 +129,7 @@ fn config(upstream: SocketAddr) -> String {
          listeners:\n  - {{ name: http, address: \"127.0.0.1:0\" }}\n\
          {issuers}\
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{upstream}\"] }}\n\
-         plugins: {{ dir: . }}\n\
+         plugins: {{ dir: ., instances: 2 }}\n\
          routes:\n\
          \x20 - {{ name: {ORDERS}, path: /v1/orders, methods: [POST], {tokens}, forward: {{ upstreams: [erp] }} }}\n\
          \x20 - {{ name: {MAPPED}, path: /v1/mapped, methods: [POST], plugin: map, {tokens}, \

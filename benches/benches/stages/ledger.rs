@@ -2,8 +2,9 @@
 //! answered. So the time of a turn is how long a caller waits, and the elements per second are events per second.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sluis_bench::disk::Syncs;
 use sluis_bench::{Latencies, ORDER, latencies};
 use sluis_ledger::{Ledger, Observer, Options};
 use sluis_model::event::{EventSink, NewEvent};
@@ -13,9 +14,6 @@ use uuid::Uuid;
 
 use crate::house::{House, TENANT};
 use crate::stage::{Prepared, Shared, Stage, Turns};
-
-/// Syncs of the bare disk, for comparison.
-const SYNCS: usize = 200;
 
 /// What the ledger's commits took, and how many events they held.
 pub struct Commits(Mutex<(Latencies, u64)>);
@@ -108,23 +106,10 @@ pub fn print_commits(measured: &Measured, house: &Shared) {
     if rows.is_empty() {
         return;
     }
-    let bare = ("fdatasync of 4 KiB, bare".to_owned(), bare_syncs(&house.dir("bare")), 0.0);
+    let bare = ("fdatasync of 4 KiB, bare".to_owned(), Syncs::take(&house.dir("bare")).unwrap().0, 0.0);
     println!("time to stable storage, µs     count  events each    p50     p90     p99     max");
     for (what, took, events) in rows.into_iter().chain([bare]) {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| took.value_at_quantile(q));
         println!("{what:<28} {:>7} {events:>12.1} {p50:>6} {p90:>7} {p99:>7} {:>7}", took.len(), took.max());
     }
-}
-
-fn bare_syncs(path: &std::path::Path) -> Latencies {
-    use std::io::Write;
-    let mut file = std::fs::File::create(path).unwrap();
-    let mut took = latencies().unwrap();
-    for _ in 0..SYNCS {
-        let began = Instant::now();
-        file.write_all(&[0x5a; 4_096]).unwrap();
-        file.sync_data().unwrap();
-        took.saturating_record(began.elapsed().as_micros() as u64);
-    }
-    took
 }

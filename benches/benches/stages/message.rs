@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -24,6 +25,9 @@ use crate::stage::{Prepared, Stage, async_turns, turns};
 pub const HEAD: &str = "request/head";
 /// The stage that reads a whole order.
 pub const WHOLE: &str = "request/order";
+
+/// As it is unless configured.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An upstream's usual answer.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: erp/4.2\r\nDate: Fri, 20 Nov 2026 09:30:00 GMT\r\n\
@@ -49,7 +53,7 @@ fn read(house: &House, length: usize) -> Prepared<'_> {
     let request = request(house, length);
     async_turns(&house.runtime, async move || {
         let mut session = session(&request).await;
-        let body = body::read_whole(&mut session, length).await;
+        let body = body::read_whole(&mut session, length, BODY_TIMEOUT).await;
         assert_eq!(black_box(body.unwrap()).len(), length);
     })
 }
@@ -123,7 +127,7 @@ fn answer(house: &House) -> Prepared<'_> {
     let request = request(house, ORDER.len());
     async_turns(&house.runtime, async move || {
         let mut session = session(&request).await;
-        body::read_whole(&mut session, ORDER.len()).await.unwrap();
+        body::read_whole(&mut session, ORDER.len(), BODY_TIMEOUT).await.unwrap();
         let head = reply::json_head(200, &[("server", "erp/4.2")]).unwrap();
         let body = Bytes::from_static(b"{\"accepted\":true}");
         reply::respond(&mut session, head, body, "0123456789abcdef0123456789abcdef").await.unwrap();

@@ -63,6 +63,11 @@ impl Stage {
         Stage { slow: true, ..self }
     }
 
+    /// The stage, which is timed only, and why.
+    pub fn uncounted(self, why: &'static str) -> Stage {
+        Stage { uncounted: Some(why), ..self }
+    }
+
     /// The stage, with its turns ready to be taken.
     pub fn prepare<'h>(&self, house: &'h Shared) -> Prepared<'h> {
         (self.prepare)(house)

@@ -10,6 +10,7 @@ use sluis_sandbox::WorkerCommand;
 use crate::COMPILE_WORKER;
 use crate::far_end::FarEnd;
 use crate::house::{House, TENANT};
+use crate::plugin::UNCOUNTED;
 use crate::stage::{Prepared, Stage, Turns};
 
 /// Known token, upstream.
@@ -19,7 +20,7 @@ pub const MAPPED: &str = "whole/mapped";
 
 pub fn stages() -> Vec<Stage> {
     let stage = |name: &'static str, path: &'static str| Stage::new(name, move |house| serve(house, name, path)).slow();
-    vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped")]
+    vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped").uncounted(UNCOUNTED)]
 }
 
 struct Served {
@@ -74,7 +75,7 @@ fn config(house: &House, far_end: &FarEnd) -> String {
          admin: {{ address: \"127.0.0.1:0\" }}\n\
          {issuers}\
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{erp}\"] }}\n\
-         plugins: {{ dir: {components} }}\n\
+         plugins: {{ dir: {components}, instances: 4 }}\n\
          routes:\n\
          \x20 - {{ name: orders, path: /v1/orders, methods: [POST], {tokens}, forward: {{ upstreams: [erp] }} }}\n\
          \x20 - {{ name: mapped, path: /v1/mapped, methods: [POST], plugin: map, {tokens}, \

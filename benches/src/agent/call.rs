@@ -37,7 +37,15 @@ pub struct Peer {
 /// Lines from a run that goes on.
 pub struct Told {
     body: Incoming,
+    lines: Lines,
+}
+
+/// Bytes as they come, cut into lines.
+#[derive(Default)]
+struct Lines {
     buffer: BytesMut,
+    /// Bytes of it without an end of a line: they are not looked at again.
+    searched: usize,
 }
 
 impl Peer {
@@ -70,7 +78,7 @@ impl Peer {
     /// Has it start at a moment of its clock.
     pub async fn start(&self, run: u64, at_us: i64) -> Result<Told, AgentError> {
         let response = self.send(Method::POST, &format!("/v1/runs/{run}/start"), &Start { at_us }, PATIENCE).await?;
-        Ok(Told { body: response.into_body(), buffer: BytesMut::new() })
+        Ok(Told { body: response.into_body(), lines: Lines::default() })
     }
 
     /// Has it end before its time.
@@ -153,21 +161,59 @@ impl Told {
     /// The next line, within this time; `Err` says why there is none.
     pub async fn next(&mut self, patience: Duration) -> Result<Line, String> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end);
-                self.buffer.advance(1);
+            if let Some(line) = self.lines.next() {
                 return serde_json::from_slice(&line).map_err(|error| format!("an unreadable line: {error}"));
             }
-            if self.buffer.len() > MAX_LINE {
+            if self.lines.buffer.len() > MAX_LINE {
                 return Err(format!("a line of more than {} MiB", MAX_LINE >> 20));
             }
             let frame = timeout(patience, self.body.frame()).await;
             let frame = frame.map_err(|_| format!("silent for {} s", patience.as_secs()))?;
             match frame {
-                Some(Ok(frame)) => self.buffer.extend_from_slice(&frame.into_data().unwrap_or_else(|_| Bytes::new())),
+                Some(Ok(frame)) => {
+                    self.lines.buffer.extend_from_slice(&frame.into_data().unwrap_or_else(|_| Bytes::new()));
+                }
                 Some(Err(error)) => return Err(error.to_string()),
                 None => return Err("the connection ended".to_owned()),
             }
+        }
+    }
+}
+
+impl Lines {
+    /// The next whole line, without its end.
+    fn next(&mut self) -> Option<BytesMut> {
+        let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let line = self.buffer.split_to(self.searched + at);
+        self.buffer.advance(1);
+        self.searched = 0;
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lines;
+
+    #[test]
+    fn lines_are_whole_wherever_they_were_cut_and_no_byte_is_looked_at_twice() {
+        let text = b"one\n\nthree, longer\nfour";
+        for size in 1..=text.len() {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            for bytes in text.chunks(size) {
+                lines.buffer.extend_from_slice(bytes);
+                while let Some(line) = lines.next() {
+                    found.push(String::from_utf8_lossy(&line).into_owned());
+                }
+                assert_eq!(lines.searched, lines.buffer.len());
+            }
+            assert_eq!(
+                (found, &lines.buffer[..]),
+                (vec!["one".into(), String::new(), "three, longer".into()], &b"four"[..])
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
 use super::call::{Peer, Told};
+use super::pieces::Pieces;
 use super::wire::{Done, Line, Order, Ready, VERSION, now_us};
 use super::{AgentError, MAX_AGENTS, merge};
 use crate::gateway::Follower;
@@ -81,7 +82,7 @@ pub fn coordinate(
     let heard = hear(events, agents.len(), lines.abort, planned, stop, |progress| {
         tell(progress, &session::breakers(follower.as_ref()));
     });
-    let began = SystemTime::now() - Duration::from_micros(u64::try_from(now_us() - at_us).unwrap_or(0));
+    let began = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at_us).unwrap_or(0));
     runtime.shutdown_background();
     merged(job, heard, began + job.warm_up, lines.slo.as_ref(), follower)
 }
@@ -91,11 +92,12 @@ async fn prepare(job: &Job, peers: &[Peer]) -> Result<(Vec<Ready>, Vec<i64>), Ag
     for peer in peers {
         offsets.push(peer.greet().await?);
     }
-    // All at once: each signs its tokens.
-    let mut orders = JoinSet::new();
+    // All at once: each signs its tokens and finds the target. Their orders are those of one run: an order that one of them
+    // repeats is mostly another's, and keys are shared.
+    let (run, mut orders) = (session::run_name(), JoinSet::new());
     for (index, peer) in peers.iter().cloned().enumerate() {
         let (index, of) = (index as u64, peers.len() as u64);
-        let order = Order { version: VERSION.to_owned(), job: job.clone(), index, of };
+        let order = Order { version: VERSION.to_owned(), job: job.clone(), run: run.clone(), index, of };
         orders.spawn(async move { (index, peer.prepare(&order).await) });
     }
     let mut ready = Vec::new();
@@ -129,19 +131,27 @@ async fn follow(peer: Peer, run: u64, at_us: i64, patience: Duration, events: Se
             return;
         }
     };
-    loop {
-        let (event, last) = match told.next(patience).await {
+    let mut pieces = Pieces::default();
+    let last = loop {
+        let added = match told.next(patience).await {
             Ok(Line::Second { elapsed_ms, second, under_way }) => {
-                (Event::Second { elapsed: Duration::from_millis(elapsed_ms), second, under_way }, false)
+                let second = Event::Second { elapsed: Duration::from_millis(elapsed_ms), second, under_way };
+                if events.send(second).await.is_err() {
+                    return;
+                }
+                Ok(())
             }
-            Ok(Line::Done(done)) => (Event::Done(peer.address.clone(), done), true),
-            Ok(Line::Failed { why, unreachable }) => (lost(why, unreachable), true),
-            Err(why) => (lost(why, false), true),
+            Ok(Line::Seconds(piece)) => pieces.add_seconds(piece),
+            Ok(Line::Tenants(piece)) => pieces.add_tenants(piece),
+            Ok(Line::Done(done)) => break Event::Done(peer.address.clone(), Box::new(pieces.whole(*done))),
+            Ok(Line::Failed { why, unreachable }) => break lost(why, unreachable),
+            Err(why) => Err(why),
         };
-        if events.send(event).await.is_err() || last {
-            return;
+        if let Err(why) = added {
+            break lost(why, false);
         }
-    }
+    };
+    let _ = events.send(last).await;
 }
 
 /// Tells all agents to end once this run is told to.

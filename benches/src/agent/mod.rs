@@ -11,6 +11,7 @@
 mod call;
 mod coordinate;
 mod merge;
+mod pieces;
 mod serve;
 mod wire;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -22,15 +22,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::AgentError;
 use super::wire::{Done, Hello, Line, MAX_ORDER, Order, Ready, Start, VERSION, now_us, until};
-use crate::load::Stop;
-use crate::session::{self, Job, Stand, Surroundings};
+use super::{AgentError, pieces};
+use crate::load::{Prepared, Stop};
+use crate::session::{self, Job, SessionError, Stand, Surroundings};
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
 /// For a request's head and body.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Length of a run's name.
+const RUN: std::ops::RangeInclusive<usize> = 1..=64;
 /// Seconds that wait for a coordinator that reads slowly; more are left out, the recording at the end is whole.
 const LINES: usize = 16;
 /// A start further ahead is none.
@@ -54,7 +56,15 @@ struct Run {
     number: u64,
     stop: Stop,
     /// Until it is started.
-    ready: Option<(Job, Stand)>,
+    ready: Option<Share>,
+}
+
+/// What is to be sent.
+struct Share {
+    job: Job,
+    stand: Stand,
+    /// Where it is not there, that is told once all agents start: others may have found it.
+    target: Result<Prepared, SessionError>,
 }
 
 /// Serves until it is stopped; a run that is under way then ends, too. Blocks. `ready` hears of the address.
@@ -128,7 +138,7 @@ impl Agent {
         })
     }
 
-    /// Signs tokens, which takes its time; whatever was ready before and not started is forgotten.
+    /// Signs tokens and finds the target, which takes its time; whatever was ready before and not started is forgotten.
     async fn prepare(&self, request: Request<Incoming>) -> Result<Reply, Reply> {
         let order: Order = read(request).await?;
         if order.version != VERSION {
@@ -136,6 +146,9 @@ impl Agent {
         }
         if order.of == 0 || order.index >= order.of || order.of > super::MAX_AGENTS as u64 {
             return Err(text(StatusCode::BAD_REQUEST, "no such share"));
+        }
+        if !RUN.contains(&order.run.len()) || !order.run.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(text(StatusCode::BAD_REQUEST, "a run's name is of letters and digits"));
         }
         let number = {
             let mut state = self.state();
@@ -150,37 +163,38 @@ impl Agent {
         job.schedule = job.schedule.share(order.index, order.of);
         let (of, index) = (order.of as usize, order.index as usize);
         job.connections = (job.connections / of + usize::from(index < job.connections % of)).max(1);
-        let prepared =
-            tokio::task::spawn_blocking(move || Stand::new(&job, Surroundings::default()).map(|stand| (job, stand)));
+        let prepared = tokio::task::spawn_blocking(move || Share::prepare(job, &order.run));
         let failed = |why: String| text(StatusCode::UNPROCESSABLE_ENTITY, &why);
-        let (job, stand) =
-            prepared.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        let jwks = stand.jwks().map(str::to_owned);
+        let share = prepared.await.map_err(|error| failed(error.to_string()))?;
+        let share = share.map_err(|error| failed(error.to_string()))?;
+        let jwks = share.stand.jwks().map(str::to_owned);
         let mut state = self.state();
         if state.runs != number || state.run.is_some() {
             return Err(text(StatusCode::CONFLICT, "busy with another run"));
         }
-        state.run = Some(Run { number, stop: Stop::new(), ready: Some((job, stand)) });
+        state.run = Some(Run { number, stop: Stop::new(), ready: Some(share) });
         Ok(json(&Ready { run: number, jwks }))
     }
 
     /// Answers with a line for each second and one with everything.
     async fn start(self: &Arc<Self>, number: u64, request: Request<Incoming>) -> Result<Reply, Reply> {
         let Start { at_us } = read(request).await?;
-        if until(at_us) > FURTHEST_START {
+        // The wall clock is asked once: it may be set before the moment has come.
+        let ahead = until(at_us);
+        if ahead > FURTHEST_START {
             return Err(text(StatusCode::BAD_REQUEST, "too far ahead; is a clock wrong?"));
         }
+        let start = Instant::now() + ahead;
         let (lines, told) = channel(LINES);
         let mut state = self.state();
         let run = state.run.as_mut().filter(|run| run.number == number);
         let Some(run) = run else { return Err(text(StatusCode::NOT_FOUND, "no such run")) };
-        let Some((job, stand)) = run.ready.take() else { return Err(text(StatusCode::CONFLICT, "started already")) };
+        let Some(share) = run.ready.take() else { return Err(text(StatusCode::CONFLICT, "started already")) };
         let (agent, stop) = (self.clone(), run.stop.clone());
         let thread = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-            let line = work(&job, &stand, &stop, at_us, &lines);
-            drop(stand);
+            let sent = share.send(start, &stop, &lines);
             agent.state().run = None;
-            tell(&lines, &line, &stop, true);
+            end(&lines, sent);
         });
         if let Err(error) = thread {
             state.run = None;
@@ -200,31 +214,50 @@ impl Agent {
     }
 }
 
-/// Waits for the first moment and sends.
-fn work(job: &Job, stand: &Stand, stop: &Stop, at_us: i64, lines: &Sender<Bytes>) -> Line {
-    while !until(at_us).is_zero() && stop.told().is_none() {
-        std::thread::park_timeout(until(at_us).min(Duration::from_millis(100)));
+impl Share {
+    fn prepare(job: Job, run: &str) -> Result<Share, SessionError> {
+        let stand = Stand::of(&job, Surroundings::default(), run)?;
+        let target = match Prepared::new(&job.target()?, &job.bounds()).map_err(SessionError::from) {
+            Err(error) if !error.is_unreachable() => return Err(error),
+            target => target,
+        };
+        Ok(Share { job, stand, target })
     }
-    let measured = session::measure(job, stand, stop, |progress| tell(lines, &progress.into(), stop, false));
-    match measured {
-        Ok(measured) => Line::Done(Box::new(Done {
-            stopped: measured.ended != crate::result::Ended::Complete,
-            recording: measured.recording,
-            generator: measured.generator,
-        })),
-        Err(error) => Line::Failed { why: error.to_string(), unreachable: error.is_unreachable() },
+
+    /// Sends, and tells of each second.
+    fn send(self, start: Instant, stop: &Stop, lines: &Sender<Bytes>) -> Result<Done, SessionError> {
+        let target = self.target?;
+        let measured = session::measure(&self.job, &self.stand, &target, start, stop, |progress, _| {
+            // Seconds that the coordinator is too slow for are left out. One that has gone ends the run: nobody would get
+            // what it sees.
+            let line = line(&progress.into());
+            if line.is_some_and(|line| lines.try_send(line).is_err()) && lines.is_closed() {
+                stop.tell();
+            }
+        })?;
+        let stopped = measured.ended != crate::result::Ended::Complete;
+        Ok(Done { stopped, recording: measured.recording, generator: measured.generator })
     }
 }
 
-/// A line to the coordinator. One that has gone ends the run: nobody would get what it sees.
-fn tell(lines: &Sender<Bytes>, line: &Line, stop: &Stop, wait: bool) {
-    let Ok(mut bytes) = serde_json::to_vec(line) else { return };
-    bytes.push(b'\n');
-    if wait {
-        let _ = lines.blocking_send(bytes.into());
-    } else if lines.try_send(bytes.into()).is_err() && lines.is_closed() {
-        stop.tell();
+/// Tells what a run came to, and waits for the coordinator to take it.
+fn end(lines: &Sender<Bytes>, sent: Result<Done, SessionError>) {
+    let tell = |told: Line| line(&told).is_some_and(|line| lines.blocking_send(line).is_ok());
+    match sent {
+        Ok(done) => {
+            // Until it has gone.
+            let _ = pieces::lines(done).all(tell);
+        }
+        Err(error) => {
+            tell(Line::Failed { why: error.to_string(), unreachable: error.is_unreachable() });
+        }
     }
+}
+
+fn line(line: &Line) -> Option<Bytes> {
+    let mut bytes = serde_json::to_vec(line).ok()?;
+    bytes.push(b'\n');
+    Some(bytes.into())
 }
 
 /// A body of lines as they come.

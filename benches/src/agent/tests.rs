@@ -1,15 +1,25 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
 use super::*;
-use crate::load::Stop;
+use crate::issuer::Issuer;
+use crate::load::{Source, Stop};
+use crate::parts::server::{Answer, Handler, Server};
 use crate::parts::{Behaviour, Erp};
 use crate::result::Ended;
 use crate::session::tests::job;
 use crate::session::{Lines, Surroundings};
 use crate::slo::Slo;
+use crate::workload::Traffic;
+use crate::workload::traffic::read_order_name;
 
 const SECRET: &str = "a-secret-of-some-length";
 
@@ -64,6 +74,76 @@ fn two_agents_send_one_load_and_are_merged_without_loss() {
     assert_eq!(result.recording.tenants["acme"].ok, 101);
     assert!(result.ended == Ended::Complete && result.verdict.unwrap().holds && result.generator.threads == 2);
     assert!(told <= 101, "{told}");
+}
+
+/// Takes orders, and keeps their names.
+#[derive(Default)]
+struct Names(Mutex<Vec<String>>);
+
+impl Handler for Names {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Some(name) = request.headers().get("idempotency-key") {
+            self.0.lock().unwrap().push(name.to_str().unwrap().to_owned());
+        }
+        Ok(Response::new(Full::default()))
+    }
+}
+
+#[test]
+fn agents_repeat_each_other_s_orders_by_their_names() {
+    let agents = [Running::start(), Running::start()];
+    let orders = Arc::new(Names::default());
+    let shop = Server::start("shop", ([127, 0, 0, 1], 0).into(), orders.clone()).unwrap();
+    let mut job = job(format!("http://{}", shop.address()), 100);
+    job.schedule = "800/s for 1s".parse().unwrap();
+    job.workload.duplicates = Some("50%".to_owned());
+    let (lines, around) = (Lines::default(), Surroundings::default());
+    let result = coordinate(&job, &names(&agents), SECRET, &around, lines, &Stop::new(), |_, _| ()).unwrap();
+    assert_eq!(result.recording.all.ok, 800, "{:?}", result.recording.all);
+    // What one generator would have sent, under one name.
+    let issuer = Issuer::new().unwrap();
+    let alone = Traffic::new(&job.workload, &issuer, "alone").unwrap();
+    let expected: Vec<u64> = (0..800).map(|number| alone.plan(number).order).collect();
+    let of = |number: &u64| expected.iter().filter(|order| *order == number).count();
+    assert!((0..800).any(|number| of(&number) > 1), "there are repetitions");
+    let got = orders.0.lock().unwrap();
+    let runs: BTreeSet<&str> = got.iter().map(|name| read_order_name(name).unwrap().0).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let mut got: Vec<u64> = got.iter().map(|name| read_order_name(name).unwrap().1).collect();
+    let mut expected = expected.clone();
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn a_target_is_found_before_the_start() {
+    let agent = Running::start();
+    let erp = Erp::start(Behaviour::default()).unwrap();
+    let asked = || erp.seconds().iter().map(|second| second.taken).sum::<u64>();
+    let peer = call::Peer { address: agent.address.to_string(), secret: SECRET.to_owned() };
+    let job = job(format!("http://{}", erp.address()), 100);
+    let order = wire::Order { version: wire::VERSION.to_owned(), job, run: "r1".to_owned(), index: 0, of: 1 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let run = peer.prepare(&order).await.unwrap().run;
+        assert_eq!(asked(), 1, "what it is asked for to find it");
+        let mut told = peer.start(run, wire::now_us()).await.unwrap();
+        let done = loop {
+            match told.next(Duration::from_secs(60)).await.unwrap() {
+                wire::Line::Done(done) => break done,
+                wire::Line::Failed { why, .. } => panic!("{why}"),
+                _ => {}
+            }
+        };
+        assert_eq!((done.recording.all.ok, asked()), (50, 51));
+        // What can become no name, and what cannot be sent.
+        let refused = wire::Order { run: "r 1".to_owned(), ..order };
+        assert!(peer.prepare(&refused).await.unwrap_err().to_string().contains("letters and digits"));
+        let mut refused = wire::Order { run: "r1".to_owned(), ..refused };
+        refused.job.timeout = Duration::ZERO;
+        assert!(peer.prepare(&refused).await.unwrap_err().to_string().contains("a timeout of 0ns"));
+    });
 }
 
 #[test]
@@ -171,7 +251,7 @@ fn a_run_that_was_never_started_keeps_nobody_out() {
     let agent = Running::start();
     let peer = call::Peer { address: agent.address.to_string(), secret: SECRET.to_owned() };
     let job = job("http://127.0.0.1:1".to_owned(), 10);
-    let order = wire::Order { version: wire::VERSION.to_owned(), job, index: 0, of: 1 };
+    let order = wire::Order { version: wire::VERSION.to_owned(), job, run: "r1".to_owned(), index: 0, of: 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         peer.prepare(&order).await.unwrap();

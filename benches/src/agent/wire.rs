@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Progress;
-use crate::record::{Recording, Second};
+use crate::record::{Recording, Second, Tally};
 use crate::result::Generator;
 use crate::session::Job;
 
 /// Both sides must speak the same.
-pub const VERSION: &str = "sluis-bench-agent/2";
+pub const VERSION: &str = "sluis-bench-agent/3";
 /// Largest order to an agent, bytes: a workload with its templates, and traces of some four million moments.
 pub const MAX_ORDER: usize = 32 << 20;
-/// Largest line from an agent, bytes: a recording.
-pub const MAX_LINE: usize = 256 << 20;
+/// Largest line from an agent, bytes: a piece of a recording.
+pub const MAX_LINE: usize = 64 << 20;
 
 /// Who answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Order {
     pub version: String,
     /// The whole job.
     pub job: Job,
+    /// What names of its orders begin with, whoever sends them: letters and digits.
+    pub run: String,
     /// Which share of its moments,
     pub index: u64,
     /// of how many.
@@ -69,7 +71,11 @@ pub enum Line {
         /// On their way.
         under_way: usize,
     },
-    /// All of it.
+    /// More of the time line, once the run has ended.
+    Seconds(Vec<Second>),
+    /// More of the tenants' figures.
+    Tenants(Vec<(String, Tally)>),
+    /// All else.
     Done(Box<Done>),
     /// There is nothing.
     Failed {
@@ -80,7 +86,7 @@ pub enum Line {
     },
 }
 
-/// All that an agent saw.
+/// All that an agent saw; on its way, without what lines before it have.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
     /// What was seen.

@@ -19,7 +19,7 @@ use sample::{Draws, Side};
 
 use crate::record::{Digits, Tally};
 use crate::result::{Delivery, RunResult};
-use crate::slo::{Clock, Counted, Delivered, Kind, Measure, Seen};
+use crate::slo::{Counted, Delivered, Kind, Latency, Measure, Seen};
 
 /// Whole seconds that every run must have for a change to be told from noise.
 pub const MIN_SECONDS: usize = 10;
@@ -28,11 +28,11 @@ pub const MAX_RUNS: usize = 50;
 
 /// What is compared where nothing else is asked for.
 const MEASURES: [Measure; 10] = [
-    Measure::Percentile(50.0, Clock::Response),
-    Measure::Percentile(90.0, Clock::Response),
-    Measure::Percentile(99.0, Clock::Response),
-    Measure::Percentile(99.9, Clock::Response),
-    Measure::Percentile(99.0, Clock::Service),
+    Measure::Percentile(50.0, Latency::Response),
+    Measure::Percentile(90.0, Latency::Response),
+    Measure::Percentile(99.0, Latency::Response),
+    Measure::Percentile(99.9, Latency::Response),
+    Measure::Percentile(99.0, Latency::Service),
     Measure::Counted(Counted::Error),
     Measure::Counted(Counted::Shed),
     Measure::Rate,

@@ -4,28 +4,45 @@ use std::collections::BTreeSet;
 
 use super::difference;
 use crate::record::{Digits, Histogram, Tally};
+use crate::report::figures::scheduled_seconds;
 use crate::result::{Ended, RunResult};
-use crate::slo::{Measure, Seen};
+use crate::slo::{Measure, Observed, Seen};
 
 /// The same for every comparison, so that the same files give the same answer.
 const SEED: u64 = 0x51_75_15;
 /// Shortest block, seconds: garbage collections, checkpoints and stalls last about that long.
 const MIN_BLOCK: usize = 3;
 
+/// The histograms of a tally, each of its own.
+const LATENCIES: [fn(&Tally) -> Option<&Histogram>; 3] =
+    [|tally| Some(&tally.response), |tally| Some(&tally.service), Tally::response_ok];
+
+/// Each value of a tally's histogram with its count; none where it does not tell.
+fn counts(tally: &Tally, of: fn(&Tally) -> Option<&Histogram>) -> impl Iterator<Item = (u64, u64)> {
+    of(tally).into_iter().flat_map(Histogram::counts)
+}
+
 /// The runs of a side, second by second.
 pub(super) struct Side {
     runs: Vec<Run>,
-    /// Latencies that occur, µs: response, service.
-    values: [Vec<u64>; 2],
+    /// Latencies that occur, µs.
+    values: [Vec<u64>; LATENCIES.len()],
+    /// Whether every run tells good answers' latencies apart.
+    tells_ok: bool,
 }
 
 /// Whole seconds of one run.
-struct Run(Vec<Cut>);
+struct Run {
+    cuts: Vec<Cut>,
+    /// Of each second of the schedule, how many it took: more than one where a queue grew, as a second has the answers to
+    /// its own moments, however late they came.
+    took: f64,
+}
 
 /// A second: its counts without histograms, and how often each latency of [`Side::values`] was there.
 struct Cut {
     counts: Counts,
-    latencies: [Vec<(usize, u64)>; 2],
+    latencies: [Vec<(usize, u64)>; LATENCIES.len()],
 }
 
 /// As in [`Tally`].
@@ -58,30 +75,31 @@ impl Side {
             run.recording.seconds.len().min(whole.max(0.0) as usize)
         };
         let cuts = || runs.iter().flat_map(|run| run.recording.seconds.iter().take(seconds(run)));
-        let values = |of: fn(&Tally) -> &Histogram| -> Vec<u64> {
-            let all: BTreeSet<u64> =
-                cuts().flat_map(|second| of(&second.all).counts().map(|(value, _)| value)).collect();
-            all.into_iter().collect()
-        };
-        let values = [values(|tally| &tally.response), values(|tally| &tally.service)];
+        let values = LATENCIES.map(|of| {
+            let all = cuts().flat_map(|second| counts(&second.all, of).map(|(value, _)| value));
+            all.collect::<BTreeSet<u64>>().into_iter().collect::<Vec<u64>>()
+        });
         let cut = |tally: &Tally| {
-            let sparse = |histogram: &Histogram, values: &[u64]| {
-                let counts = histogram.counts();
-                counts.filter_map(|(value, count)| Some((values.binary_search(&value).ok()?, count))).collect()
-            };
-            let latencies = [sparse(&tally.response, &values[0]), sparse(&tally.service, &values[1])];
+            let latencies = std::array::from_fn(|n| {
+                let place = |(value, count)| Some((values[n].binary_search(&value).ok()?, count));
+                counts(tally, LATENCIES[n]).filter_map(place).collect()
+            });
             Cut { counts: Counts::of(tally), latencies }
         };
+        let tells_ok = cuts().all(|second| second.all.response_ok().is_some());
         let runs = runs
             .iter()
-            .map(|run| Run(run.recording.seconds.iter().take(seconds(run)).map(|second| cut(&second.all)).collect()))
+            .map(|run| Run {
+                cuts: run.recording.seconds.iter().take(seconds(run)).map(|second| cut(&second.all)).collect(),
+                took: Observed::of(run).seconds / scheduled_seconds(run),
+            })
             .collect();
-        Side { runs, values }
+        Side { runs, values, tells_ok }
     }
 
     /// Whole seconds of the shortest run.
     pub fn shortest(&self) -> usize {
-        self.runs.iter().map(|run| run.0.len()).min().unwrap_or(0)
+        self.runs.iter().map(|run| run.cuts.len()).min().unwrap_or(0)
     }
 
     /// Runs drawn with replacement, and of each the seconds that `positions` gives for its length.
@@ -91,13 +109,13 @@ impl Side {
         positions: &mut dyn FnMut(&mut fastrand::Rng, usize) -> Vec<usize>,
     ) -> (Tally, f64) {
         let mut sums = Counts::default();
-        let mut dense = [vec![0u64; self.values[0].len()], vec![0u64; self.values[1].len()]];
-        let mut seconds = 0;
+        let mut dense = self.values.each_ref().map(|values| vec![0u64; values.len()]);
+        let mut seconds = 0.0;
         for _ in 0..self.runs.len() {
-            let Run(cuts) = &self.runs[rng.usize(..self.runs.len())];
+            let Run { cuts, took } = &self.runs[rng.usize(..self.runs.len())];
             for position in positions(rng, cuts.len()) {
                 let cut = &cuts[position];
-                seconds += 1;
+                seconds += took;
                 sums.0.iter_mut().zip(cut.counts.0).for_each(|(sum, count)| *sum += count);
                 for (dense, sparse) in dense.iter_mut().zip(&cut.latencies) {
                     sparse.iter().for_each(|(index, count)| dense[*index] += count);
@@ -105,13 +123,14 @@ impl Side {
             }
         }
         let mut tally = sums.into_tally();
-        for (histogram, (values, counts)) in
-            [&mut tally.response, &mut tally.service].into_iter().zip(self.values.iter().zip(&dense))
-        {
-            let drawn = values.iter().zip(counts).filter(|(_, count)| **count > 0);
+        let [response, service, ok] = std::array::from_fn(|n| {
+            let mut histogram = Histogram::new(Digits::Two);
+            let drawn = self.values[n].iter().zip(&dense[n]).filter(|(_, count)| **count > 0);
             drawn.for_each(|(value, count)| histogram.record_n(*value, *count));
-        }
-        (tally, f64::from(seconds))
+            histogram
+        });
+        (tally.response, tally.service, tally.response_ok) = (response, service, self.tells_ok.then_some(ok));
+        (tally, seconds)
     }
 }
 
@@ -143,7 +162,7 @@ impl Draws {
 /// burst is held against itself.
 pub(super) fn draw(sides: &[Side; 2], measures: &[Measure], draws: usize) -> Draws {
     let mut rng = fastrand::Rng::with_seed(SEED);
-    let lengths: BTreeSet<usize> = sides.iter().flat_map(|side| side.runs.iter().map(|run| run.0.len())).collect();
+    let lengths: BTreeSet<usize> = sides.iter().flat_map(|side| side.runs.iter().map(|run| run.cuts.len())).collect();
     let common = (lengths.len() == 1).then(|| lengths.iter().copied().next().unwrap_or(0));
     let tenants = Default::default();
     let mut changes = vec![Vec::with_capacity(draws); measures.len()];
@@ -174,7 +193,7 @@ fn sample_size(sides: &[Side; 2]) -> (f64, f64) {
     if let Some(fewest) = several().min() {
         return (fewest as f64, several().map(|runs| runs - 1).sum::<usize>() as f64);
     }
-    let blocks = |side: &Side| side.runs.iter().map(|run| run.0.len() as f64 / block(run.0.len()) as f64).sum();
+    let blocks = |side: &Side| side.runs.iter().map(|run| run.cuts.len() as f64 / block(run.cuts.len()) as f64).sum();
     let blocks = sides.iter().map(blocks).fold(f64::INFINITY, f64::min).max(2.0);
     (blocks, blocks - 1.0)
 }

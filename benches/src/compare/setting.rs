@@ -11,6 +11,8 @@ pub struct Differences {
     pub quiet: Vec<String>,
     /// Whether a run's generator was its limit: then no gate can be judged.
     pub invalid: bool,
+    /// Whether a run did not come to its end, or was only a part of its load: then none can either.
+    pub incomplete: bool,
 }
 
 impl Differences {
@@ -49,6 +51,7 @@ impl Differences {
             self.invalid = true;
             self.loud.push(format!("{name} is invalid: {reason}"));
         }
+        self.incomplete |= run.ended != Ended::Complete;
         match &run.ended {
             Ended::Complete => {}
             Ended::Partial { why } => self.loud.push(format!("{name} is partial: {why}")),

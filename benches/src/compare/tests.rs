@@ -137,6 +137,19 @@ fn short_runs_are_noise_and_pass_no_gate() {
 }
 
 #[test]
+fn a_rate_lost_to_a_queue_that_grew_breaks_a_gate() {
+    // As many are due and answered in both; in the second the last answer comes six seconds after the schedule's end.
+    let (one, mut other) = (run(1, 5.0, 0.0), run(2, 5.0, 0.0));
+    other.recording.seconds_measured = 66.8;
+    let comparison = compare(&[one], &[other], &Gate::parse("rate:-5%").unwrap()).unwrap();
+    let rate = comparison.changes.iter().find(|change| change.measure == Measure::Rate).unwrap();
+    let ((low, high), expected) = (rate.interval.unwrap(), 60.0 / 65.8 - 1.0);
+    assert!((low - expected).abs() < 1e-9 && (high - expected).abs() < 1e-9, "{rate:?}");
+    assert!((rate.middle() - expected).abs() < 1e-9 && rate.word == Word::Worse, "{rate:?}");
+    assert_eq!(comparison.gates[0].standing, Standing::Broken);
+}
+
+#[test]
 fn lost_orders_are_counted_not_drawn() {
     let delivery = |lost| Delivery { accepted: 1_000, arrived: 1_000 - lost, lost, ..Delivery::NONE };
     let (mut one, mut other) = (run(1, 5.0, 0.0), run(2, 5.0, 0.0));
@@ -159,7 +172,7 @@ fn other_machines_plans_and_broken_runs_are_said_loudly() {
     other.generator.invalid.push("the generator was slow".to_owned());
     let found = Differences::between(&[one], &[other]);
     assert_eq!(found.quiet, ["gateway: unknown → 0.2.0"]);
-    assert!(found.invalid && found.loud.len() == 4, "{found:?}");
+    assert!(found.invalid && found.incomplete && found.loud.len() == 4, "{found:?}");
     assert!(found.loud[0].ends_with("→ another") && found.loud[1] == "schedule: constant 100/s → constant 7/s");
 }
 

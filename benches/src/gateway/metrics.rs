@@ -28,6 +28,24 @@ pub fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
     })
 }
 
+/// How many events the ledger's commits held until now, and how soon they were on stable storage.
+pub fn commits(text: &str) -> String {
+    const BUCKET: &str = "sluis_ledger_commit_seconds_bucket{le=\"";
+    let value = |name: &str| samples(text).find(|(sample, _)| *sample == name).map_or(0.0, |(_, value)| value);
+    let count = value("sluis_ledger_commit_seconds_count");
+    let each = value("sluis_ledger_batch_size_sum") / count.max(1.0);
+    let mut told = format!("{count:.0} of {each:.1} events each");
+    for (bucket, so_far) in samples(text).filter_map(|(name, value)| Some((name.strip_prefix(BUCKET)?, value))) {
+        let Ok(seconds) = bucket.trim_end_matches("\"}").parse::<f64>() else { continue };
+        let share = 100.0 * so_far / count.max(1.0);
+        told += &format!(", {share:.1} % within {} ms", seconds * 1e3);
+        if so_far >= count {
+            break;
+        }
+    }
+    told
+}
+
 /// What was kept until now.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -92,6 +110,16 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::record::{Digits, Tally};
+
+    #[test]
+    fn commits_are_told_up_to_the_bucket_that_has_them_all() {
+        let text = "sluis_ledger_batch_size_sum 30\n\
+            sluis_ledger_commit_seconds_bucket{le=\"0.0005\"} 3\nsluis_ledger_commit_seconds_bucket{le=\"0.001\"} 12\n\
+            sluis_ledger_commit_seconds_bucket{le=\"0.0025\"} 12\nsluis_ledger_commit_seconds_bucket{le=\"+Inf\"} 12\n\
+            sluis_ledger_commit_seconds_count 12\n";
+        assert_eq!(commits(text), "12 of 2.5 events each, 25.0 % within 0.5 ms, 100.0 % within 1 ms");
+        assert_eq!(commits(""), "0 of 0.0 events each");
+    }
 
     #[test]
     fn states_are_kept_as_they_are_and_counters_as_growth() {

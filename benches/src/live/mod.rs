@@ -15,6 +15,8 @@ use crate::result::Mark;
 use course::Course;
 use screen::Screen;
 
+pub use screen::give_back;
+
 /// A breaker's name (or as the metric is called, with its labels), and 0 where it is closed, 1 half-open, 2 open.
 pub type Breaker = (String, f64);
 
@@ -34,7 +36,7 @@ pub struct Moment<'a> {
 }
 
 /// Shows a run while it goes. Dropped, it gives the terminal back as it was; so whoever holds it has to end a run in
-/// order on SIGINT and SIGTERM, too, instead of dying of them.
+/// order on SIGINT and SIGTERM, too, instead of dying of them, or to call [`give_back`] first.
 pub struct Live {
     course: Course,
     output: Output,

@@ -1,8 +1,8 @@
 //! The terminal, borrowed: another screen, no cursor, no echo; given back on drop and before a panic is reported.
 
 use std::io::{self, BufWriter, Stderr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -13,6 +13,30 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 
 use super::course::Course;
 use super::view;
+
+/// What this process has of the terminal: there is one at most, as there is one terminal.
+static LENT: Mutex<Weak<Loan>> = Mutex::new(Weak::new());
+
+/// Gives the terminal back where a view has it: before an exit that drops nothing, and before a panic is reported. From
+/// then on there is no view.
+pub fn give_back() {
+    let lent = LENT.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    if let Some(loan) = lent {
+        loan.give_back();
+    }
+}
+
+/// On the other screen nobody would read of a panic.
+fn give_back_on_panic() {
+    static HOOKED: Once = Once::new();
+    HOOKED.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            previous(panic);
+        }));
+    });
+}
 
 /// The view on standard error.
 pub struct Screen {
@@ -29,14 +53,8 @@ impl Screen {
         }
         let terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(io::stderr())))?;
         let loan = Arc::new(Loan::take()?);
-        let (previous, hooked) = (std::panic::take_hook(), Arc::downgrade(&loan));
-        std::panic::set_hook(Box::new(move |panic| {
-            // On the other screen nobody would read of it.
-            if let Some(loan) = hooked.upgrade() {
-                loan.give_back();
-            }
-            previous(panic);
-        }));
+        *LENT.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loan);
+        give_back_on_panic();
         Ok(Some(Screen { terminal, loan, colour }))
     }
 

@@ -49,6 +49,8 @@ pub struct Crew {
     pub recorder: RefCell<Recorder>,
     pub meter: RefCell<Meter>,
     pub late: Cell<u64>,
+    /// Moments for which there was no seat when they came.
+    pub waited: Cell<u64>,
     pub cut: Cell<u64>,
 }
 
@@ -82,6 +84,7 @@ impl Crew {
             recorder: RefCell::new(Recorder::new(order.source.tenants().len())),
             meter: RefCell::new(Meter::start()),
             late: Cell::new(0),
+            waited: Cell::new(0),
             cut: Cell::new(0),
         }
     }
@@ -158,8 +161,9 @@ impl Crew {
         if moment.at < self.began {
             return;
         }
-        if let Some(since) = moment.free_since {
-            self.meter.borrow_mut().lag(sent.saturating_duration_since(moment.at.max(since)));
+        match moment.free_since {
+            Some(since) => self.meter.borrow_mut().lag(sent.saturating_duration_since(moment.at.max(since))),
+            None => self.waited.set(self.waited.get() + 1),
         }
         let late = sent.duration_since(moment.at) > LATE;
         self.late.set(self.late.get() + u64::from(late));

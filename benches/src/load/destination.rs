@@ -7,21 +7,18 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::stream::Stream;
-use super::{LoadError, Protocol, Target, tls};
+use super::{LoadError, Protocol, Target, probe, tls};
 use crate::record::Failure;
 
 /// How long the target may take for its first connection.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The client's preface with an empty SETTINGS frame (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
-/// Of a frame's header: the type of a SETTINGS frame (RFC 9113 §6.5).
-const SETTINGS: u8 = 4;
+/// And for each answer's first bytes in the clear. A longer silence is its own affair.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 /// A target that was found.
 pub struct Destination {
@@ -63,10 +60,9 @@ impl Destination {
     async fn keep_reachable(&mut self) -> Result<(), LoadError> {
         let (mut reachable, mut last) = (Vec::new(), None);
         for address in &self.addresses {
-            let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
-            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            match connect(*address).await {
                 Ok(_) => reachable.push(*address),
-                Err(why) => last = Some(LoadError::Unreachable { address: *address, why }),
+                Err(error) => last = Some(error),
             }
         }
         match last {
@@ -81,23 +77,23 @@ impl Destination {
     /// Whether the target speaks TLS and the protocol as asked, on its first address.
     async fn try_first(&self) -> Result<(), LoadError> {
         let Some(address) = self.addresses.first().copied() else { return Ok(()) };
-        let unreachable = |why| LoadError::Unreachable { address, why };
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-        let not_h2 = |what: &str| LoadError::Version { address, wanted: "HTTP/2", what: what.to_owned() };
-        let Some((connector, name)) = &self.tls else {
-            return if self.protocol == Protocol::Http2 {
-                settings(stream).await.map_err(|what| not_h2(&what))
-            } else {
-                Ok(())
-            };
+        let version = |what: String| {
+            let wanted = if self.protocol == Protocol::Http2 { "HTTP/2" } else { "HTTP/1.1" };
+            LoadError::Version { address, wanted, what }
         };
+        let Some((connector, name)) = &self.tls else {
+            let connect = async || connect(address).await;
+            let spoken = probe::speaks(connect, self.protocol, self.authority.as_str(), FIRST_BYTES).await?;
+            return spoken.map_err(version);
+        };
+        let stream = connect(address).await?;
         let failed = |why: String| LoadError::Tls { address, why };
         let stream = timeout(PATIENCE, connector.connect(name.clone(), stream)).await;
         let stream = stream.map_err(|_| failed("no answer to the handshake; does it speak TLS?".to_owned()))?;
         let stream = stream.map_err(|e| failed(e.to_string()))?;
         let chosen = stream.get_ref().1.alpn_protocol();
         if self.protocol == Protocol::Http2 && chosen != Some(tls::H2) {
-            Err(not_h2("ALPN chose another"))
+            Err(version("ALPN chose another".to_owned()))
         } else {
             Ok(())
         }
@@ -126,27 +122,18 @@ impl Destination {
     }
 }
 
+async fn connect(address: SocketAddr) -> Result<TcpStream, LoadError> {
+    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    connected.map_err(|why| LoadError::Unreachable { address, why })
+}
+
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, LoadError> {
     let wrong = |why: String| LoadError::Resolve { host: host.to_owned(), why };
     let found = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
     let found = found.map_err(|_| wrong("no answer".to_owned()))?.map_err(|e| wrong(e.to_string()))?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() { Err(wrong("no address".to_owned())) } else { Ok(addresses) }
-}
-
-/// Whether the server behind a connection begins with SETTINGS, as every HTTP/2 server does (RFC 9113 §3.4).
-async fn settings(mut stream: TcpStream) -> Result<(), String> {
-    let mut head = [0; 9];
-    let asked = async {
-        stream.write_all(PREFACE).await?;
-        stream.read_exact(&mut head).await
-    };
-    match timeout(PATIENCE, asked).await {
-        Err(_) => Err("no answer to its preface".to_owned()),
-        Ok(Err(e)) => Err(format!("the connection ended: {e}")),
-        Ok(Ok(_)) if head[3] == SETTINGS => Ok(()),
-        Ok(Ok(_)) => Err(format!("it answered `{}`", String::from_utf8_lossy(&head).escape_debug())),
-    }
 }
 
 /// Whether an error is for want of something here: descriptors, ports, memory.

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::destination::Destination;
-use super::health::Watchdog;
+use super::health::{ENOUGH, Notes, Pulse, Watchdog};
 use super::recorder::{self, Recorder};
 use super::schedule::Schedule;
 use super::sender::{self, Live, Order, Told};
@@ -52,68 +52,101 @@ pub struct Progress {
     pub under_way: usize,
 }
 
-/// Runs a schedule against a target, and tells about each second. Blocks until the end: the schedule, then up to twice
-/// the time limit for what was late; or a second or two from when it was stopped. Call it on a thread of its own.
+/// A load that can begin: its bounds can be, and its target was found.
+pub struct Prepared {
+    destination: Arc<Destination>,
+    bounds: Bounds,
+    /// Exchanges at once on a connection.
+    seats: usize,
+}
+
+/// As [`Prepared::run`], as soon as the target is found.
 ///
 /// # Errors
-/// Where the run cannot start: what the target does during it is counted.
+/// As there and of [`Prepared::new`].
 pub fn run(
     target: &Target,
     schedule: &Schedule,
     bounds: &Bounds,
     source: &Arc<dyn Source>,
     stop: &Stop,
-    mut watch: impl FnMut(Progress),
+    watch: impl FnMut(Progress),
 ) -> Result<Run, LoadError> {
-    let seats = check(target, bounds)?;
-    let mut watchdog = Watchdog::start(bounds.connections)?;
-    let destination = Arc::new(find(target)?);
-    let addresses = destination.addresses.clone();
-    let names = source.tenants().to_vec();
-    let warm_up = schedule.warm_up(bounds.warm_up).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))?;
-    // Of the whole: other generators' moments have the numbers between this one's.
-    let first = warm_up.as_ref().map_or(0, Schedule::total);
-    let warm_up = warm_up.map(|warm_up| warm_up.shared_as(schedule));
+    Prepared::new(target, bounds)?.run(schedule, source, Instant::now(), stop, watch)
+}
 
-    let threads = bounds.threads.min(bounds.connections);
-    let start = Instant::now() + RUN_UP;
-    let began = start + bounds.warm_up;
-    let began_at = SystemTime::now() + RUN_UP + bounds.warm_up;
-    let (live, told) = sync_channel(2 * threads);
-    let order = |index: usize| Order {
-        destination: destination.clone(),
-        warm_up: warm_up.as_ref().map(|warm_up| warm_up.share(index as u64, threads as u64)),
-        schedule: schedule.share(index as u64, threads as u64),
-        first,
-        start,
-        began,
-        connections: part(bounds.connections, threads, index),
-        seats: part(bounds.connections, threads, index) * seats,
-        timeout: bounds.timeout,
-        source: source.clone(),
-        stop: stop.clone(),
-        live: live.clone(),
-    };
-    let senders = (0..threads).map(|index| spawn(index, order(index))).collect::<Result<Vec<_>, _>>();
-    drop(live);
-    let senders = senders.inspect_err(|_| stop.tell())?;
-    observe(&told, began, &names, &mut watchdog, &mut watch);
-
-    let told = senders.into_iter().map(|sender| sender.join().map_err(|_| LoadError::Panicked)?);
-    let told = told.collect::<Result<Vec<Told>, LoadError>>()?;
-    let stopped = stop.told();
-    let lasted = stopped.map_or(schedule.duration(), |at| at.duration_since(began).min(schedule.duration()));
-    let mut whole = Recorder::new(names.len());
-    let (mut pulses, mut cut, mut stray) = (Vec::new(), 0, 0);
-    for thread in told {
-        whole.merge(&thread.recorder);
-        pulses.push(thread.pulse);
-        cut += thread.cut;
-        stray += thread.stray;
+impl Prepared {
+    /// Looks for the target: its addresses, whether they take connections, and whether the first one speaks as asked.
+    /// Blocks, up to some seconds for each address.
+    ///
+    /// # Errors
+    /// Where a bound is impossible, or the target is not there or speaks otherwise.
+    pub fn new(target: &Target, bounds: &Bounds) -> Result<Self, LoadError> {
+        let seats = check(target, bounds)?;
+        let bounds = Bounds { threads: bounds.threads.min(bounds.connections), ..*bounds };
+        Ok(Prepared { destination: Arc::new(find(target)?), bounds, seats })
     }
-    let recording = whole.recording(&names, lasted);
-    let generator = watchdog.end(pulses, &recording.all, cut, stray, &addresses);
-    Ok(Run { recording, generator, began: began_at, stopped: stopped.is_some() })
+
+    /// Runs a schedule, and tells about each second. Its first moment (of the warm-up, where there is one) is `start`, or
+    /// as soon as can be. Blocks until the end: the schedule, then up to twice the time limit for what was late; or a
+    /// second or two from when it was stopped. Call it on a thread of its own.
+    ///
+    /// # Errors
+    /// Where the run cannot start: what the target does during it is counted.
+    pub fn run(
+        &self,
+        schedule: &Schedule,
+        source: &Arc<dyn Source>,
+        start: Instant,
+        stop: &Stop,
+        mut watch: impl FnMut(Progress),
+    ) -> Result<Run, LoadError> {
+        let Bounds { threads, connections, timeout, warm_up: warm_up_lasts, .. } = self.bounds;
+        let mut watchdog = Watchdog::start(connections)?;
+        let names = source.tenants().to_vec();
+        let warm_up = schedule.warm_up(warm_up_lasts).map_err(|e| LoadError::Bounds(format!("warm-up: {e}")))?;
+        // Of the whole: other generators' moments have the numbers between this one's.
+        let first = warm_up.as_ref().map_or(0, Schedule::total);
+        let warm_up = warm_up.map(|warm_up| warm_up.shared_as(schedule));
+
+        let now = Instant::now();
+        let start = start.max(now + RUN_UP);
+        let began = start + warm_up_lasts;
+        let began_at = SystemTime::now() + began.duration_since(now);
+        let (live, told) = sync_channel(2 * threads);
+        let order = |index: usize| Order {
+            destination: self.destination.clone(),
+            warm_up: warm_up.as_ref().map(|warm_up| warm_up.share(index as u64, threads as u64)),
+            schedule: schedule.share(index as u64, threads as u64),
+            first,
+            start,
+            began,
+            connections: part(connections, threads, index),
+            seats: part(connections, threads, index) * self.seats,
+            timeout,
+            source: source.clone(),
+            stop: stop.clone(),
+            live: live.clone(),
+        };
+        let senders = (0..threads).map(|index| spawn(index, order(index))).collect::<Result<Vec<_>, _>>();
+        drop(live);
+        let senders = senders.inspect_err(|_| stop.tell())?;
+        observe(&told, began, &names, &mut watchdog, &mut watch);
+
+        let (whole, pulses, notes) = join(senders, names.len())?;
+        let stopped = stop.told();
+        let lasted = stopped.map_or(schedule.duration(), |at| at.duration_since(began).min(schedule.duration()));
+        let recording = whole.recording(&names, lasted);
+        let generator = watchdog.end(pulses, &recording.all, &notes, &self.destination.addresses);
+        Ok(Run { recording, generator, began: began_at, stopped: stopped.is_some() })
+    }
+}
+
+/// Threads that send where nobody says how many: a core each, as long as each has enough connections for itself.
+pub fn threads(protocol: Protocol, connections: usize, streams: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let seats = if protocol == Protocol::Http2 { connections.saturating_mul(streams) } else { connections };
+    cores.min(seats / ENOUGH).clamp(1, MOST_THREADS)
 }
 
 /// Whether the bounds can be. Returns the exchanges at once on a connection.
@@ -158,9 +191,24 @@ fn part(whole: usize, parts: usize, index: usize) -> usize {
     whole / parts + usize::from(index < whole % parts)
 }
 
-fn spawn(index: usize, order: Order) -> Result<JoinHandle<Result<Told, LoadError>>, LoadError> {
+type Sender = JoinHandle<Result<Told, LoadError>>;
+
+fn spawn(index: usize, order: Order) -> Result<Sender, LoadError> {
     let thread = std::thread::Builder::new().name(format!("load-{index}"));
     Ok(thread.spawn(move || sender::send(order))?)
+}
+
+/// What all threads have to tell at their end.
+fn join(senders: Vec<Sender>, tenants: usize) -> Result<(Recorder, Vec<Pulse>, Notes), LoadError> {
+    let (mut whole, mut pulses) = (Recorder::new(tenants), Vec::new());
+    let mut notes = Notes { own: usize::MAX, ..Notes::default() };
+    for sender in senders {
+        let thread = sender.join().map_err(|_| LoadError::Panicked)??;
+        whole.merge(&thread.recorder);
+        pulses.push(thread.pulse);
+        notes.add(&thread.notes);
+    }
+    Ok((whole, pulses, notes))
 }
 
 /// Tells about each second until the threads have ended.

@@ -23,6 +23,9 @@ const NOTABLE_LAG: Duration = Duration::from_millis(2);
 const MOST_LOCAL: f64 = 0.001;
 /// Descriptors that the process needs beside its connections: files, timers, what the kernel has not closed yet.
 const RESERVE: u64 = 128;
+/// Fewest exchanges at once that a thread should have for itself. It sends its own moments on its own connections, so one
+/// may wait while another thread's are free; with sixteen that are half in use, at most one in a hundred does.
+pub const ENOUGH: usize = 16;
 /// Clocks drift; beyond this they were set.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,12 @@ impl Meter {
         Meter { start: (now, cpu), last: (now, cpu, run_delay()), seconds: 0, strained: 0, lag }
     }
 
+    /// The work begins: what was before is no share of it.
+    pub fn begin(&mut self) {
+        let (now, cpu) = (Instant::now(), cpu(ClockId::ThreadCPUTime));
+        (self.start, self.last) = ((now, cpu), (now, cpu, run_delay()));
+    }
+
     /// Time between a moment and its sending while a connection was free.
     pub fn lag(&mut self, lag: Duration) {
         self.lag.record(lag);
@@ -71,6 +80,46 @@ impl Meter {
         let used = cpu(ClockId::ThreadCPUTime).saturating_sub(before);
         let share = used.as_secs_f64() / began.elapsed().as_secs_f64().max(0.001);
         Pulse { share, seconds: self.seconds, strained: self.strained, lag: self.lag }
+    }
+}
+
+/// What threads noticed that a reader should know of.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Given up when the run was stopped.
+    pub cut: u64,
+    /// Connections with bytes behind an answer's end.
+    pub stray: u64,
+    /// Moments for which a thread had no connection free when they came.
+    pub waited: u64,
+    /// Exchanges at once that a thread has for itself; of several threads, the fewest.
+    pub own: usize,
+}
+
+impl Notes {
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Notes) {
+        self.cut += other.cut;
+        self.stray += other.stray;
+        self.waited += other.waited;
+        self.own = self.own.min(other.own);
+    }
+
+    fn tell(&self, threads: usize, warnings: &mut Vec<String>) {
+        let Notes { cut, stray, waited, own } = self;
+        if *cut > 0 {
+            warnings.push(format!("{cut} requests were on their way when the run was stopped; they are not counted"));
+        }
+        if *stray > 0 {
+            warnings
+                .push(format!("{stray} connections held bytes behind an answer's end: the target lies about lengths"));
+        }
+        if *waited > 0 && threads > 1 && *own < ENOUGH {
+            warnings.push(format!(
+                "{waited} requests waited for one of the {own} that their thread may have on their way, whether or not \
+                 another of the {threads} threads was free; use fewer threads or more connections"
+            ));
+        }
     }
 }
 
@@ -117,7 +166,7 @@ impl Watchdog {
     }
 
     /// The verdict over all threads and requests.
-    pub fn end(mut self, pulses: Vec<Pulse>, all: &Tally, cut: u64, stray: u64, addresses: &[SocketAddr]) -> Generator {
+    pub fn end(mut self, pulses: Vec<Pulse>, all: &Tally, notes: &Notes, addresses: &[SocketAddr]) -> Generator {
         self.look();
         let mut lag = Histogram::new(Digits::Three);
         pulses.iter().for_each(|pulse| lag.merge(&pulse.lag));
@@ -140,13 +189,7 @@ impl Watchdog {
         if !self.stepped.is_zero() {
             warnings.push(format!("the wall clock was set by {:.3} s in the run", generator.clock_step_seconds));
         }
-        if cut > 0 {
-            warnings.push(format!("{cut} requests were on their way when the run was stopped; they are not counted"));
-        }
-        if stray > 0 {
-            warnings
-                .push(format!("{stray} connections held bytes behind an answer's end: the target lies about lengths"));
-        }
+        notes.tell(generator.threads, warnings);
         generator
     }
 }
@@ -214,7 +257,7 @@ fn descriptors() -> u64 {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{Generator, MOST_STRAINED, Pulse, judge, own, step};
+    use super::{ENOUGH, Generator, MOST_STRAINED, Notes, Pulse, judge, own, step};
     use crate::record::{Digits, Exchange, Failure, Histogram, Outcome, Tally};
 
     fn judged(strained: u64, lag: Duration, descriptors: (u64, u64), local: bool) -> Generator {
@@ -257,6 +300,18 @@ mod tests {
             assert_eq!(generator.invalid.len(), 1, "{reason}");
             assert!(generator.invalid[0].contains(reason), "{}", generator.invalid[0]);
         }
+    }
+
+    #[test]
+    fn threads_that_share_too_few_connections_are_told_where_requests_waited() {
+        let told = |threads, waited, own| {
+            let mut warnings = Vec::new();
+            Notes { waited, own, ..Notes::default() }.tell(threads, &mut warnings);
+            warnings
+        };
+        assert!(told(1, 9, 1).is_empty() && told(8, 0, 1).is_empty() && told(4, 9, ENOUGH).is_empty());
+        let said = told(64, 9, 1);
+        assert!(said.len() == 1 && said[0].starts_with("9 requests waited for one of the 1 "), "{said:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod destination;
 mod engine;
 mod error;
 mod health;
+mod probe;
 mod recorder;
 pub mod schedule;
 mod sender;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 
-pub use engine::{Progress, Run, run};
+pub use engine::{Prepared, Progress, Run, run, threads};
 pub use error::LoadError;
 pub use health::own;
 pub use schedule::{Schedule, ScheduleError};

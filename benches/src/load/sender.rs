@@ -11,7 +11,7 @@ use super::client::{Client, Clients};
 use super::crew::{Crew, Moment, Seat};
 use super::deadline::Deadline;
 use super::destination::Destination;
-use super::health::Pulse;
+use super::health::{Notes, Pulse};
 use super::recorder::{Cells, Recorder};
 use super::schedule::Schedule;
 use super::timer::Timer;
@@ -55,10 +55,7 @@ pub struct Live {
 pub struct Told {
     pub recorder: Recorder,
     pub pulse: Pulse,
-    /// Given up when the run was stopped.
-    pub cut: u64,
-    /// Connections with bytes behind an answer's end.
-    pub stray: u64,
+    pub notes: Notes,
 }
 
 /// Sends a thread's share, on this thread, until the schedule's end or until it is stopped.
@@ -71,7 +68,7 @@ async fn work(order: Order) -> Result<Told, LoadError> {
     let clients = Clients::new(order.destination.clone(), order.connections);
     let crew = Rc::new(Crew::new(&order));
     let mut seats = JoinSet::new();
-    let ticks = tokio::task::spawn_local(tick(crew.clone(), order.live.clone()));
+    let ticks = tokio::task::spawn_local(tick(crew.clone(), order.start, order.live.clone()));
     let paced = tokio::select! {
         paced = pace(&crew, &clients, &mut seats) => paced,
         () = order.stop.wait() => Ok(()),
@@ -107,8 +104,7 @@ async fn work(order: Order) -> Result<Told, LoadError> {
     Ok(Told {
         recorder: crew.recorder.into_inner(),
         pulse: crew.meter.into_inner().end(),
-        cut: crew.cut.get(),
-        stray: clients.stray.get(),
+        notes: Notes { cut: crew.cut.get(), stray: clients.stray.get(), waited: crew.waited.get(), own: crew.seats },
     })
 }
 
@@ -165,7 +161,9 @@ async fn sit(crew: Rc<Crew>, mut client: Client, first: Moment) {
 }
 
 /// Once a second: tells what was seen, looks after the thread, and packs what is old.
-async fn tick(crew: Rc<Crew>, live: SyncSender<Live>) {
+async fn tick(crew: Rc<Crew>, start: Instant, live: SyncSender<Live>) {
+    tokio::time::sleep_until(start.into()).await;
+    crew.meter.borrow_mut().begin();
     let mut ticks = tokio::time::interval_at((crew.began + TICK).into(), TICK);
     let mut late = 0;
     loop {

@@ -26,6 +26,8 @@ use crate::workload::traffic::read_order_name;
 const MAX_RUNS: usize = 64;
 /// Seconds that it counts one by one: a day.
 const MAX_SECONDS: usize = 86_400;
+/// Fields that name an order.
+const NAMED_BY: [&str; 3] = ["idempotency-key", "ce-sourceid", "ce-id"];
 /// Largest order, whatever is larger is answered and not looked at.
 const LOOKED_AT: usize = 1 << 20;
 
@@ -185,10 +187,14 @@ impl Work {
         if runs.is_empty() {
             return;
         }
-        let named = |field: &str| fields.get(field).and_then(|name| name.to_str().ok());
-        let name = named("idempotency-key").or_else(|| named("ce-sourceid")).or_else(|| id_in(body));
-        if let Some((run, number)) = name.and_then(read_order_name)
-            && let Some(orders) = runs.get(run)
+        // A sink gives each event an id of its own, and its sender's as `sourceid`; what is forwarded keeps its id.
+        let mut named = NAMED_BY.iter().filter_map(|field| fields.get(*field)?.to_str().ok());
+        let known = |name: &str| {
+            let (run, number) = read_order_name(name)?;
+            Some((runs.get(run)?, number))
+        };
+        if let Some((orders, number)) =
+            named.find_map(known).or_else(|| ids_in(body).into_iter().flatten().find_map(known))
         {
             orders.arrived(number);
         }
@@ -223,16 +229,18 @@ impl Drop for Working<'_> {
     }
 }
 
-/// The member `id` of a body that is a JSON object.
-fn id_in(body: &[u8]) -> Option<&str> {
-    #[derive(Deserialize)]
+/// The members `sourceid` and `id` of a body that is a JSON object, a CloudEvent or any other.
+fn ids_in(body: &[u8]) -> [Option<&str>; 2] {
+    #[derive(Default, Deserialize)]
     struct Named<'a> {
+        sourceid: Option<&'a str>,
         id: Option<&'a str>,
     }
     if body.len() > LOOKED_AT {
-        return None;
+        return [None; 2];
     }
-    serde_json::from_slice::<Named<'_>>(body).ok()?.id
+    let Named { sourceid, id } = serde_json::from_slice(body).unwrap_or_default();
+    [sourceid, id]
 }
 
 fn error(status: StatusCode, retry_after: Option<Duration>) -> Response<Full<Bytes>> {

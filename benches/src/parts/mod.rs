@@ -10,7 +10,7 @@ pub mod slow;
 pub use behaviour::{Behaviour, Change, State};
 pub use erp::Erp;
 pub use idp::Idp;
-pub use slow::SlowClients;
+pub use slow::{Held, SlowClients};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

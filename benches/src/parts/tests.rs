@@ -1,7 +1,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -52,13 +51,19 @@ fn an_order_is_known_by_its_fields_or_its_body() {
     let (erp, orders) = erp("{latency: 1ms}");
     assert!(order(erp.address(), 1).unwrap().starts_with("HTTP/1.1 200"));
     ask(erp.address(), "POST / HTTP/1.1\r\nidempotency-key: r1-2", "not json").unwrap();
-    ask(erp.address(), "POST / HTTP/1.1\r\nce-sourceid: r1-3", "").unwrap();
+    // From a sink, whose own id of an event is another; forwarded as it came; as one object.
+    let own = "0197e0a4-5f1c-7000-8000-000000000042";
+    ask(erp.address(), &format!("POST / HTTP/1.1\r\nce-id: {own}\r\nce-sourceid: r1-3"), "").unwrap();
+    ask(erp.address(), "POST / HTTP/1.1\r\nce-id: r1-4", "").unwrap();
+    ask(erp.address(), "POST / HTTP/1.1", &format!("{{\"id\":\"{own}\",\"sourceid\":\"r1-5\"}}")).unwrap();
+    // From a sink again: the event was no CloudEvent before.
+    ask(erp.address(), &format!("POST / HTTP/1.1\r\nce-id: {own}"), "{\"id\":\"r1-6\"}").unwrap();
     // Of another run, and none at all.
-    ask(erp.address(), "POST / HTTP/1.1\r\nce-sourceid: r9-4", "").unwrap();
+    ask(erp.address(), "POST / HTTP/1.1\r\nce-sourceid: r9-7", "").unwrap();
     ask(erp.address(), "POST / HTTP/1.1", "{\"id\":7}").unwrap();
     order(erp.address(), 3).unwrap();
-    assert_eq!((orders.arrived_count(), orders.delivery().duplicated), (3, 1));
-    assert_eq!(erp.seconds().iter().map(|second| second.taken).sum::<u64>(), 6);
+    assert_eq!((orders.arrived_count(), orders.delivery().duplicated), (6, 1));
+    assert_eq!(erp.seconds().iter().map(|second| second.taken).sum::<u64>(), 9);
 }
 
 #[test]
@@ -135,13 +140,31 @@ fn the_issuer_publishes_what_it_has_and_can_be_away() {
 #[test]
 fn slow_clients_hold_connections_and_notice_their_end() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let clients = SlowClients::start(listener.local_addr().unwrap(), 4).unwrap();
+    let clients = SlowClients::start(listener.local_addr().unwrap(), 4, "Bearer abc.def").unwrap();
     let held: Vec<TcpStream> = (0..4).map(|_| listener.accept().unwrap().0).collect();
-    let mut head = [0; 48];
-    let mut first = &held[0];
-    first.read_exact(&mut head).unwrap();
-    assert!(head.starts_with(b"POST /v1/orders HTTP/1.1\r\n"));
+    let mut bodies = 0;
+    for mut stream in &held {
+        let mut head = [0; 46];
+        stream.read_exact(&mut head).unwrap();
+        let head = String::from_utf8_lossy(&head).into_owned();
+        assert!(head.starts_with("POST /v1/orders HTTP/1.1\r\nhost: api.test\r\n"), "{head}");
+        bodies += usize::from(head.ends_with("auth"));
+    }
+    assert_eq!(bodies, 2, "half of them get as far as a body");
+    assert_eq!(clients.held().ended, 0);
     drop(held);
-    until(|| clients.seen().ended.load(Ordering::Relaxed) >= 4);
-    assert!(clients.seen().connected.load(Ordering::Relaxed) >= 4);
+    until(|| clients.held().ended >= 4);
+    assert!(clients.held().connected >= 4 && clients.held().longest > Duration::ZERO);
+}
+
+#[test]
+fn a_connection_that_slow_clients_still_hold_at_the_end_counts_as_held_and_not_as_ended() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let clients = SlowClients::start(listener.local_addr().unwrap(), 1, "Bearer abc.def").unwrap();
+    let held = listener.accept().unwrap();
+    until(|| clients.held().connected == 1);
+    let ended = clients.end();
+    assert_eq!((ended.connected, ended.ended), (1, 0));
+    assert!(ended.longest > Duration::ZERO);
+    drop(held);
 }

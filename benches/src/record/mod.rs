@@ -2,6 +2,10 @@
 
 mod histogram;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -95,6 +99,9 @@ pub struct Tally {
     pub response: Histogram,
     /// From sending to the end of the answer: what the service took. All that were answered.
     pub service: Histogram,
+    /// As `response`, of those answered as they should be alone. Not there where those were all, which is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) response_ok: Option<Histogram>,
 }
 
 impl Tally {
@@ -114,7 +121,14 @@ impl Tally {
             failures: BTreeMap::new(),
             response: Histogram::new(digits),
             service: Histogram::new(digits),
+            response_ok: None,
         }
+    }
+
+    /// As [`Tally::response`], of those answered as they should be alone. `None` where a file of before these were told
+    /// apart has others as well.
+    pub fn response_ok(&self) -> Option<&Histogram> {
+        self.response_ok.as_ref().or_else(|| (self.ok == self.response.count()).then_some(&self.response))
     }
 
     /// Counts a request that was sent. Its moment is counted with it.
@@ -122,6 +136,7 @@ impl Tally {
         self.intended += 1;
         self.sent += 1;
         self.late += u64::from(exchange.sent.saturating_sub(exchange.intended) > LATE);
+        self.record_latency(exchange);
         match exchange.outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Shed => self.shed += 1,
@@ -134,9 +149,22 @@ impl Tally {
         }
         if let Some(status) = exchange.status {
             *self.statuses.entry(status).or_default() += 1;
-            self.response.record(exchange.ended.saturating_sub(exchange.intended));
-            self.service.record(exchange.ended.saturating_sub(exchange.sent));
         }
+    }
+
+    /// Where it was answered. The first answer that is not as it should be is the one from which on they are told apart.
+    fn record_latency(&mut self, exchange: &Exchange) {
+        if exchange.status.is_none() {
+            return;
+        }
+        let response = exchange.ended.saturating_sub(exchange.intended);
+        match &mut self.response_ok {
+            Some(ok) if exchange.outcome == Outcome::Ok => ok.record(response),
+            None if exchange.outcome != Outcome::Ok => self.response_ok = self.response_ok().cloned(),
+            _ => {}
+        }
+        self.response.record(response);
+        self.service.record(exchange.ended.saturating_sub(exchange.sent));
     }
 
     /// Counts a moment that passed without a request.
@@ -153,11 +181,19 @@ impl Tally {
     /// See [`Histogram::pack`].
     pub fn pack(&mut self) {
         self.response.pack();
+        self.response_ok.iter_mut().for_each(Histogram::pack);
         self.service.pack();
     }
 
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Tally) {
+        if self.response_ok.is_some() || other.response_ok.is_some() {
+            let mine = self.response_ok.take().or_else(|| self.response_ok().cloned());
+            self.response_ok = mine.zip(other.response_ok()).map(|(mut mine, theirs)| {
+                mine.merge(theirs);
+                mine
+            });
+        }
         self.intended += other.intended;
         self.sent += other.sent;
         self.unsent += other.unsent;

@@ -152,15 +152,7 @@ fn meanwhile(run: &mut RunResult, shape: &Shape) {
         lines: vec![line("p99<25ms", "1.98 s", false), line("error<5%", "4.2 %", true), line("lost=0", "0", true)],
     });
     let accepted = run.recording.all.ok;
-    run.delivery = Some(Delivery {
-        accepted,
-        arrived: accepted,
-        lost: 0,
-        duplicated: 12,
-        out_of_order: 0,
-        unacknowledged: 3,
-        invented: 0,
-    });
+    run.delivery = Some(Delivery { accepted, arrived: accepted, duplicated: 12, unacknowledged: 3, ..Delivery::NONE });
 }
 
 /// Numbers as if by chance, 0 to 1.

@@ -102,6 +102,7 @@ fn band(n: usize, series: &Series, x: &Axis, frame: Frame) -> Markup {
     }
     // More changes than that are no picture.
     changes.truncate(super::line::MOST_POINTS);
+    let begins = changes.first().map_or(frame.x(0.0), |(at, _)| frame.x(x.place(*at)));
     html! {
         @for (n, (at, state)) in changes.iter().enumerate() {
             @let until = changes.get(n + 1).map_or(frame.x(1.0), |next| frame.x(x.place(next.0)));
@@ -110,7 +111,7 @@ fn band(n: usize, series: &Series, x: &Axis, frame: Frame) -> Markup {
                 title { (name) " from " (units::clock(*at)) }
             }
         }
-        text.over x=(frame.x(0.0) + 6.0) y=(top + 13.5) { (label_of(&series.name)) }
+        text.over x=(format!("{:.1}", begins + 6.0)) y=(top + 13.5) { (label_of(&series.name)) }
     }
 }
 

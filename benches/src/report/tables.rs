@@ -37,21 +37,28 @@ pub fn percentiles(tally: &Tally) -> Markup {
         0 => "–".to_owned(),
         _ => units::latency(micros),
     };
+    // Where none was turned away, it is the same as the response.
+    let ok = tally.response_ok().filter(|ok| ok.count() < tally.response.count());
+    let columns: Vec<(&str, &Histogram)> =
+        [("Response", Some(&tally.response)), ("Ok alone", ok), ("Service", Some(&tally.service))]
+            .into_iter()
+            .filter_map(|(title, histogram)| Some((title, histogram?)))
+            .collect();
     let row = |name: String, of: &dyn Fn(&Histogram) -> f64| {
         html! {
-            tr { td { (name) } @for one in [&tally.response, &tally.service] { td.number { (latency(one, of(one))) } } }
+            tr { td { (name) } @for (_, one) in &columns { td.number { (latency(one, of(one))) } } }
         }
     };
     html! {
         table {
-            thead { tr { th { "Percentile" } th.number { "Response" } th.number { "Service" } } }
+            thead { tr { th { "Percentile" } @for (title, _) in &columns { th.number { (title) } } } }
             tbody {
                 @for quantile in QUANTILES {
                     (row(if quantile == 1.0 { "max".to_owned() } else { units::quantile(quantile) }, &|one| one.at(quantile) as f64))
                 }
                 (row("mean".to_owned(), &Histogram::mean))
             }
-            tfoot { tr { td { "answers" } td.number { (units::count(tally.response.count())) } td.number { (units::count(tally.service.count())) } } }
+            tfoot { tr { td { "answers" } @for (_, one) in &columns { td.number { (units::count(one.count())) } } } }
         }
     }
 }
@@ -94,6 +101,7 @@ pub fn delivery(delivery: &Delivery) -> Markup {
             tbody {
                 (row("accepted", delivery.accepted, false)) (row("arrived", delivery.arrived, false))
                 (row("lost: accepted, never arrived", delivery.lost, true))
+                @if delivery.outstanding > 0 { (row("still under way when the wait was cut short", delivery.outstanding, false)) }
                 (row("invented: arrived, never sent", delivery.invented, true))
                 (row("duplicated: arrivals beyond the first", delivery.duplicated, false))
                 (row("out of order within their key", delivery.out_of_order, false))

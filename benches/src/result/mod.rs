@@ -140,6 +140,9 @@ pub struct Delivery {
     pub arrived: u64,
     /// Accepted, but never arrived.
     pub lost: u64,
+    /// Accepted, and still under way when the wait for them was cut short, by Ctrl-C: whether they are lost is not known.
+    #[serde(default)]
+    pub outstanding: u64,
     /// Arrivals beyond the first of an order.
     pub duplicated: u64,
     /// Arrived behind a later one of their key.
@@ -152,14 +155,29 @@ pub struct Delivery {
 
 impl Delivery {
     /// Nothing accepted, nothing arrived.
-    pub const NONE: Delivery =
-        Delivery { accepted: 0, arrived: 0, lost: 0, duplicated: 0, out_of_order: 0, unacknowledged: 0, invented: 0 };
+    pub const NONE: Delivery = Delivery {
+        accepted: 0,
+        arrived: 0,
+        lost: 0,
+        outstanding: 0,
+        duplicated: 0,
+        out_of_order: 0,
+        unacknowledged: 0,
+        invented: 0,
+    };
+
+    /// As it is where nobody waited for the rest any more: what had not arrived by then is not lost.
+    #[must_use]
+    pub fn cut_short(self) -> Delivery {
+        Delivery { outstanding: self.outstanding + self.lost, lost: 0, ..self }
+    }
 
     /// Adds what another sink, or another run's, counted.
     pub fn add(&mut self, other: &Delivery) {
         self.accepted += other.accepted;
         self.arrived += other.arrived;
         self.lost += other.lost;
+        self.outstanding += other.outstanding;
         self.duplicated += other.duplicated;
         self.out_of_order += other.out_of_order;
         self.unacknowledged += other.unacknowledged;

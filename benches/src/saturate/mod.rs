@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::result::{Ended, RunResult, Verdict};
-use crate::slo::{Clock, Measure, Observed, Seen, Slo};
+use crate::slo::{Latency, Measure, Observed, Seen, Slo};
 
 /// The version of the document.
 pub const SCHEMA: &str = "sluis-bench-saturate/1";
@@ -101,6 +101,15 @@ pub enum Outcome {
         /// The first line that broke there.
         why: String,
     },
+    /// A look after the first could not be made; what held until then for a short look is not the target's limit.
+    Failed {
+        /// Requests a second that were to be looked at.
+        rate: f64,
+        /// The highest rate that held for a short look until then.
+        held: Option<f64>,
+        /// Why it could not be.
+        why: String,
+    },
     /// By Ctrl-C.
     Interrupted,
 }
@@ -153,15 +162,15 @@ struct Hunt<'a, M, T> {
 
 /// Why a look says nothing about the target.
 enum Halt<E> {
-    Error(E),
+    Error { rate: f64, error: E },
     Outcome(Outcome),
 }
 
 /// Searches. `measure` sends at a rate for a time; `tell` hears of every look as it ends.
 ///
 /// # Errors
-/// What `measure` fails with.
-pub fn search<E>(
+/// What `measure` fails with at the first look. Later it is an outcome, as there is something to tell.
+pub fn search<E: std::fmt::Display>(
     search: &Search,
     measure: impl FnMut(f64, Duration) -> Result<RunResult, E>,
     tell: impl FnMut(&Probe),
@@ -170,7 +179,10 @@ pub fn search<E>(
     let mut sustained = None;
     let outcome = match hunt.run(&mut sustained) {
         Ok(outcome) | Err(Halt::Outcome(outcome)) => outcome,
-        Err(Halt::Error(error)) => return Err(error),
+        Err(Halt::Error { error, .. }) if hunt.probes.is_empty() => return Err(error),
+        Err(Halt::Error { rate, error }) => {
+            Outcome::Failed { rate, held: hunt.held_below(f64::INFINITY), why: error.to_string() }
+        }
     };
     let capacity = hunt.probes.iter().map(|probe| probe.achieved).fold(0.0, f64::max);
     Ok(Saturation {
@@ -267,7 +279,7 @@ where
     }
 
     fn look(&mut self, phase: Phase, rate: f64, time: Duration) -> Result<RunResult, Halt<E>> {
-        let mut result = (self.measure)(rate, time).map_err(Halt::Error)?;
+        let mut result = (self.measure)(rate, time).map_err(|error| Halt::Error { rate, error })?;
         let verdict = self.search.slo.judge(Observed::of(&result));
         result.verdict = Some(verdict.clone());
         let probe = Probe::of(phase, rate, &result, verdict);
@@ -277,13 +289,15 @@ where
             return Err(Halt::Outcome(Outcome::Interrupted));
         }
         match result.generator.invalid.first() {
-            Some(why) => {
-                let good = self.probes.iter().filter(|probe| probe.verdict.holds && probe.rate < rate);
-                let held = good.map(|probe| probe.rate).reduce(f64::max);
-                Err(Halt::Outcome(Outcome::Generator { rate, held, why: why.clone() }))
-            }
+            Some(why) => Err(Halt::Outcome(Outcome::Generator { rate, held: self.held_below(rate), why: why.clone() })),
             None => Ok(result),
         }
+    }
+
+    /// The highest rate below this one that held.
+    fn held_below(&self, rate: f64) -> Option<f64> {
+        let good = self.probes.iter().filter(|probe| probe.verdict.holds && probe.rate < rate);
+        good.map(|probe| probe.rate).reduce(f64::max)
     }
 
     fn has_looks(&self) -> bool {
@@ -308,9 +322,9 @@ impl Probe {
             rate,
             seconds: observed.seconds,
             achieved: value(Measure::Rate),
-            p50_us: value(Measure::Percentile(50.0, Clock::Response)),
-            p99_us: value(Measure::Percentile(99.0, Clock::Response)),
-            mean_us: value(Measure::Mean(Clock::Response)),
+            p50_us: value(Measure::Percentile(50.0, Latency::Response)),
+            p99_us: value(Measure::Percentile(99.0, Latency::Response)),
+            mean_us: value(Measure::Mean(Latency::Response)),
             unserved: observed.all.error_share() + observed.all.shed_share(),
             verdict,
         }

@@ -18,7 +18,7 @@ impl Server {
         Server { capacity, hiccups: Vec::new(), generator: f64::INFINITY, looks: 0 }
     }
 
-    fn run(&mut self, rate: f64, time: Duration) -> Result<RunResult, ()> {
+    fn run(&mut self, rate: f64, time: Duration) -> Result<RunResult, &'static str> {
         let seconds = time.as_secs_f64();
         let mut tally = Tally::new(Digits::Three);
         let service = 1e6 / self.capacity;
@@ -46,15 +46,19 @@ impl Server {
     }
 }
 
-fn searched(mut server: Server, change: impl FnOnce(&mut Search)) -> Saturation {
-    let mut settings = Search {
+fn settings() -> Search {
+    Search {
         slo: Slo::parse("p99<20ms").unwrap(),
         start: 100.0,
         highest: 1e6,
         tolerance: 0.05,
         probe: Duration::from_secs(10),
         sustain: Duration::from_secs(60),
-    };
+    }
+}
+
+fn searched(mut server: Server, change: impl FnOnce(&mut Search)) -> Saturation {
+    let mut settings = settings();
     change(&mut settings);
     let mut told = 0;
     let found = search(&settings, |rate, time| server.run(rate, time), |_| told += 1).unwrap();
@@ -103,15 +107,7 @@ fn the_limits_of_a_search_are_told_apart() {
 
 #[test]
 fn what_holds_shortly_but_never_long_is_unsteady() {
-    let mut server = Server::of(1_000.0);
-    let settings = Search {
-        slo: Slo::parse("p99<20ms").unwrap(),
-        start: 100.0,
-        highest: 1e6,
-        tolerance: 0.05,
-        probe: Duration::from_secs(10),
-        sustain: Duration::from_secs(60),
-    };
+    let (mut server, settings) = (Server::of(1_000.0), settings());
     let slow = |rate: f64, time: Duration| match time.as_secs() {
         60 => Server::of(10.0).run(rate, time),
         _ => server.run(rate, time),
@@ -122,7 +118,21 @@ fn what_holds_shortly_but_never_long_is_unsteady() {
         Server::of(1_000.0).run(rate, time).map(|result| RunResult { ended: Ended::Interrupted, ..result })
     };
     assert_eq!(search(&settings, stopped, |_| {}).unwrap().outcome, Outcome::Interrupted);
-    assert_eq!(search(&settings, |_, _| Err("unreachable"), |_| {}), Err("unreachable"));
+}
+
+#[test]
+fn a_look_that_fails_costs_none_of_those_before() {
+    let settings = settings();
+    assert_eq!(search(&settings, |_, _| Err("unreachable"), |_| {}), Err("unreachable"), "there is nothing to tell");
+    let mut server = Server::of(1_000.0);
+    let gone = |rate: f64, time: Duration| match time.as_secs() {
+        60 => Err("unreachable"),
+        _ => server.run(rate, time),
+    };
+    let found = search(&settings, gone, |_| {}).unwrap();
+    let Outcome::Failed { rate, held: Some(held), why } = &found.outcome else { panic!("{:?}", found.outcome) };
+    assert!(*rate == *held && *held <= LIMIT && *held > LIMIT / 1.06 && why == "unreachable", "{rate} {held} {why}");
+    assert!(found.probes.len() > 5 && found.knee.is_some() && found.sustained.is_none());
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pass::{Kind, Part, Pass, Percentile};
+use crate::parts::Held;
 use crate::record::{Digits, Histogram, Recording, Tally};
 use crate::result::{Delivery, Line, Verdict};
-use crate::slo::{Observed, merged, time};
+use crate::slo::{Observed, merged, time, took};
 
 /// An order that was accepted: whose, when, and when it arrived; from the first moment.
 #[derive(Debug, Clone, Copy)]
@@ -19,13 +20,15 @@ pub(super) struct Arrival<'a> {
 /// What was seen of a scenario.
 pub(super) struct Seen<'a> {
     pub recording: &'a Recording,
-    /// Seconds that the loads lasted.
-    pub seconds: f64,
+    /// Seconds that the loads were to last.
+    pub planned: f64,
     pub delivery: &'a Delivery,
     pub arrivals: &'a [Arrival<'a>],
     /// How long after the loads' end everything had arrived; none where it had not in time.
     pub drained: Option<Duration>,
     pub erp_at_once: usize,
+    /// What became of the connections of slow clients.
+    pub slow: Held,
 }
 
 /// Judges every line.
@@ -45,7 +48,7 @@ fn judge_one(pass: &Pass, seen: &Seen<'_>) -> Vec<Line> {
                 None => Observed {
                     all: &seen.recording.all,
                     tenants: &seen.recording.tenants,
-                    seconds: seen.seconds,
+                    seconds: took(seen.recording.seconds_measured, seen.planned),
                     delivery: Some(seen.delivery),
                 },
                 Some(part) => {
@@ -99,6 +102,14 @@ fn judge_one(pass: &Pass, seen: &Seen<'_>) -> Vec<Line> {
             seen.erp_at_once.to_string(),
             seen.erp_at_once <= *most,
         ),
+        Kind::SlowClients { count, at_most } => {
+            let Held { connected, ended, longest } = seen.slow;
+            line(
+                format!("{count} slow clients told to go, none held longer than {at_most:?}"),
+                format!("{connected} connections, {ended} told to go, the longest held {:.1} s", longest.as_secs_f64()),
+                connected >= *count && ended >= *count && longest <= *at_most,
+            )
+        }
     }
 }
 

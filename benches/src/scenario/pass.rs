@@ -8,7 +8,7 @@ use super::written::Clock;
 use crate::slo::Slo;
 use crate::workload::{Invalid, text};
 
-/// A pass line as it is written: one of `slo`, `compare`, `arrival`, `drained` and `erp_at_once`.
+/// A pass line as it is written: one of `slo`, `compare`, `arrival`, `drained`, `erp_at_once` and `slow_clients`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenPass {
@@ -22,6 +22,8 @@ pub(super) struct WrittenPass {
     drained: Option<String>,
     /// The ERP worked on no more orders at once.
     erp_at_once: Option<usize>,
+    /// So many slow clients were told to go, and none was held for longer than `at_most`.
+    slow_clients: Option<u64>,
     /// Whose requests: a tenant's name; all without it.
     of: Option<String>,
     /// From when to when; the whole without it.
@@ -48,6 +50,7 @@ pub(super) enum Kind {
     Arrival { percentile: Percentile, of: Option<String>, part: Option<Part>, at_most: Duration },
     Drained(Duration),
     ErpAtOnce(usize),
+    SlowClients { count: u64, at_most: Duration },
 }
 
 /// Whole seconds from the first moment: from, and up to without.
@@ -67,19 +70,26 @@ impl WrittenPass {
             return Err(Invalid::new(format!("{at}.of"), format!("no load has a tenant `{of}`")));
         }
         let (slo, compare, arrival) = (self.slo.as_deref(), self.compare.as_deref(), self.arrival.as_deref());
-        let kind = match (slo, compare, arrival, self.drained.as_deref(), self.erp_at_once) {
-            (Some(text), None, None, None, None) => self.levels(at, clock, tenants, text)?,
-            (None, Some(name), None, None, None) => self.comparison(at, clock, name)?,
-            (None, None, Some(name), None, None) => self.waits(at, clock, name)?,
-            (None, None, None, Some(within), None) => {
+        let kind = match (slo, compare, arrival, self.drained.as_deref(), self.erp_at_once, self.slow_clients) {
+            (Some(text), None, None, None, None, None) => self.levels(at, clock, tenants, text)?,
+            (None, Some(name), None, None, None, None) => self.comparison(at, clock, name)?,
+            (None, None, Some(name), None, None, None) => self.waits(at, clock, name)?,
+            (None, None, None, Some(within), None, None) => {
                 self.only(at, &[])?;
                 Kind::Drained(text::duration(&format!("{at}.drained"), within)?)
             }
-            (None, None, None, None, Some(most)) => {
+            (None, None, None, None, Some(most), None) => {
                 self.only(at, &[])?;
                 Kind::ErpAtOnce(most)
             }
-            _ => return Err(Invalid::new(at, "one of slo, compare, arrival, drained and erp_at_once is wanted")),
+            (None, None, None, None, None, Some(count)) => {
+                self.only(at, &["at_most"])?;
+                Kind::SlowClients { count, at_most: self.at_most(at)? }
+            }
+            _ => {
+                let what = "one of slo, compare, arrival, drained, erp_at_once and slow_clients is wanted";
+                return Err(Invalid::new(at, what));
+            }
         };
         Ok(Pass { kind, place: self.place() })
     }
@@ -113,13 +123,18 @@ impl WrittenPass {
 
     fn waits(&self, at: &str, clock: Clock, name: &str) -> Result<Kind, Invalid> {
         self.only(at, &["of", "between", "at_most"])?;
-        let at_most = self.at_most.as_deref().ok_or_else(|| Invalid::new(at, "needs `at_most`"))?;
         Ok(Kind::Arrival {
             percentile: Percentile::parse(&format!("{at}.arrival"), name)?,
             of: self.of.clone(),
             part: part(&format!("{at}.between"), clock, self.between.as_ref())?,
-            at_most: text::duration(&format!("{at}.at_most"), at_most)?,
+            at_most: self.at_most(at)?,
         })
+    }
+
+    /// As a time.
+    fn at_most(&self, at: &str) -> Result<Duration, Invalid> {
+        let at_most = self.at_most.as_deref().ok_or_else(|| Invalid::new(at, "needs `at_most`"))?;
+        text::duration(&format!("{at}.at_most"), at_most)
     }
 
     /// Refuses what a line of this kind has no use for.

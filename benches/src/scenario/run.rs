@@ -15,11 +15,14 @@ use super::streams::{self, Seen};
 use super::{Scenario, ScenarioError, Stream, config};
 use crate::gateway::{Follower, Page};
 use crate::live::Moment;
-use crate::load::{self, Bounds, Progress, Protocol, Source, Stop, Target};
+use crate::load::{Bounds, Prepared, Progress, Protocol, Source, Stop, Target};
+use crate::parts::{Erp, Held};
 use crate::record::Second;
 use crate::result::{Delivery, Ended, Environment, Line, Mark, Plan, RunResult, SCHEMA, Series, digest};
 use crate::workload::Traffic;
 
+/// For each load to find the gateway, before the warm-up.
+const FINDING: Duration = Duration::from_millis(500);
 /// Before the first moment that counts.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Between two looks at what has arrived.
@@ -120,7 +123,7 @@ impl<'a> Course<'a> {
         stop: &'a Stop,
         watch: &'a mut (dyn FnMut(&Moment<'_>) + Send),
     ) -> Result<Self, ScenarioError> {
-        let first = Instant::now() + WARM_UP;
+        let first = Instant::now() + FINDING + WARM_UP;
         Ok(Course {
             scenario,
             stop,
@@ -153,7 +156,8 @@ impl<'a> Course<'a> {
             timeline?;
             Ok::<_, ScenarioError>((streams, drained))
         })?;
-        Ok(self.result(&streams, drained, &erp))
+        let slow = stage.let_slow_clients_go();
+        Ok(self.result(&streams, drained, &erp, slow))
     }
 
     /// Sends one load.
@@ -162,14 +166,11 @@ impl<'a> Course<'a> {
         let url = format!("http://{}", self.http);
         let url = url.parse().map_err(|error| ScenarioError::Gateway(Box::new(error)))?;
         let target = Target { url, protocol: Protocol::Http1, keep_alive: true, ca: None, insecure: false };
-        let warm_up =
-            if from.is_zero() { self.first.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        let warm_up = if from.is_zero() { WARM_UP } else { Duration::ZERO };
         let bounds = Bounds { threads: 1, connections: *connections, streams: 1, timeout: *timeout, warm_up };
-        if !from.is_zero() {
-            self.sleep_until(self.first + *from);
-        }
-        let source: Arc<dyn Source> = self.traffic[n].clone();
-        let run = load::run(&target, schedule, &bounds, &source, self.stop, |progress| self.tell(n, progress))?;
+        let (prepared, source) = (Prepared::new(&target, &bounds)?, self.traffic[n].clone() as Arc<dyn Source>);
+        let start = self.first + *from - warm_up;
+        let run = prepared.run(schedule, &source, start, self.stop, |progress| self.tell(n, progress))?;
         Ok((from.as_secs(), run))
     }
 
@@ -236,19 +237,23 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn result(self, streams: &[Seen], drained: Option<Duration>, erp: &crate::parts::Erp) -> RunResult {
+    fn result(self, streams: &[Seen], drained: Option<Duration>, erp: &Erp, slow: Held) -> RunResult {
         let recording = streams::recording(streams);
         let mut delivery = Delivery::NONE;
         self.traffic.iter().for_each(|traffic| delivery.add(&traffic.orders().delivery()));
+        if drained.is_none() && self.stop.told().is_some() {
+            delivery = delivery.cut_short();
+        }
         let arrivals = self.arrivals();
         let seconds = self.scenario.length().as_secs_f64();
         let seen = judge::Seen {
             recording: &recording,
-            seconds,
+            planned: seconds,
             delivery: &delivery,
             arrivals: &arrivals,
             drained,
             erp_at_once: erp.at_once_at_most(),
+            slow,
         };
         let mut verdict = judge::judge(&self.scenario.pass, &seen);
         verdict.lines.append(&mut self.failed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -292,7 +297,7 @@ impl<'a> Course<'a> {
     }
 
     /// Orders that the ERP took, second by second.
-    fn taken(&self, erp: &crate::parts::Erp) -> Series {
+    fn taken(&self, erp: &Erp) -> Series {
         let before = self.first.saturating_duration_since(erp.began()).as_secs_f64();
         let points = erp.seconds().into_iter().enumerate().map(|(n, second)| (n as f64 - before, second.taken as f64));
         let points = points.filter(|(at, _)| *at >= 0.0).collect();

@@ -17,7 +17,7 @@ use crate::component;
 use crate::gateway::{Admin, Gateway};
 use crate::issuer::{Algorithm, Issuer, SCOPE, Subject};
 use crate::load::{Expect, Source, Stop};
-use crate::parts::{Erp, Idp, SlowClients};
+use crate::parts::{Erp, Held, Idp, SlowClients};
 use crate::workload::{Traffic, Workload};
 
 /// Longest wait for the gateway to serve: it may have components to compile.
@@ -46,6 +46,8 @@ pub(super) struct Stage {
     components: PathBuf,
     dir: PathBuf,
     slow: Option<SlowClients>,
+    /// What became of the connections of slow clients that were let go.
+    held: Held,
     /// Versions that were deployed.
     versions: u32,
     runtime: tokio::runtime::Runtime,
@@ -97,6 +99,7 @@ impl Stage {
             components,
             dir: dir.to_owned(),
             slow: None,
+            held: Held::default(),
             versions: 0,
             runtime,
         })
@@ -167,10 +170,30 @@ impl Stage {
             }
             Action::Reload(patch) => self.reload(patch)?,
             Action::Deploy(deploy) => self.deploy(deploy)?,
-            Action::SlowClients(None) => self.slow = None,
-            Action::SlowClients(Some(count)) => self.slow = Some(SlowClients::start(self.http, *count)?),
+            Action::SlowClients(None) => {
+                self.let_slow_clients_go();
+            }
+            Action::SlowClients(Some(count)) => {
+                self.let_slow_clients_go();
+                self.slow = Some(SlowClients::start(self.http, *count, &self.customer()?)?);
+            }
         }
         Ok(())
+    }
+
+    /// Lets slow clients hang up, where there are some. What became of the connections of all that there were.
+    pub fn let_slow_clients_go(&mut self) -> Held {
+        if let Some(slow) = self.slow.take() {
+            self.held.add(slow.end());
+        }
+        self.held
+    }
+
+    /// A field `authorization` of a user of the first tenant.
+    fn customer(&self) -> Result<String, Error> {
+        let tenant = self.traffic.iter().flat_map(|traffic| traffic.tenant_ids()).next();
+        let subject = Subject { tenant, name: "slow", scope: SCOPE };
+        Ok(format!("Bearer {}", self.issuer.sign(self.algorithm, subject, None)?))
     }
 
     /// An operator's token.

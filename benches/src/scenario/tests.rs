@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::judge::{Arrival, Seen, judge};
 use super::timeline::Action;
 use super::*;
-use crate::parts::State;
+use crate::parts::{Held, State};
 use crate::record::{self, Digits, Exchange, Recording, Second, Tally};
 use crate::result::{Delivery, Verdict};
 
@@ -111,6 +111,8 @@ fn what_is_not_known_is_refused_with_its_place() {
     );
     assert!(refused("pass: [{arrival: p101, at_most: 1s}]\n").contains("no percentile"));
     assert!(refused("pass: [{drained: 1s, erp_at_once: 3}]\n").contains("one of slo"));
+    assert!(refused("pass: [{slow_clients: 3}]\n").contains("needs `at_most`"));
+    assert!(refused("pass: [{slow_clients: 3, at_most: 1s, of: acme}]\n").contains("no use"));
     let twice = SMALL.replace("tenants: 'acme,globex'", "tenants: acme");
     let twice = format!("{twice}  - {{schedule: 1/s for 1s, workload: {{tenants: acme}}}}\n{pass}");
     assert!(Scenario::parse(&twice, None).unwrap_err().to_string().contains("in another load already"));
@@ -160,6 +162,8 @@ pass: [{slo: error=0}]
     assert_eq!(scenario.steps[0].text.as_deref(), Some("ERP takes 50ms"));
 }
 
+const SLOW: Held = Held { connected: 12, ended: 8, longest: Duration::from_millis(3_500) };
+
 /// A recording of four seconds: 10 ms, 10 ms, 30 ms, and in the fourth nothing but refusals.
 fn recording() -> Recording {
     let mut all = Tally::new(Digits::Three);
@@ -187,9 +191,18 @@ fn recording() -> Recording {
 
 fn verdict(pass: &str, delivery: Delivery, arrivals: &[Arrival<'_>], drained: Option<u64>) -> Verdict {
     let scenario = with(&format!("pass: {pass}\n")).unwrap();
-    let recording = recording();
+    judged(&scenario, &recording(), delivery, arrivals, drained)
+}
+
+fn judged(
+    scenario: &Scenario,
+    recording: &Recording,
+    delivery: Delivery,
+    arrivals: &[Arrival<'_>],
+    drained: Option<u64>,
+) -> Verdict {
     let drained = drained.map(Duration::from_secs);
-    let seen = Seen { recording: &recording, seconds: 4.0, delivery: &delivery, arrivals, drained, erp_at_once: 9 };
+    let seen = Seen { recording, planned: 4.0, delivery: &delivery, arrivals, drained, erp_at_once: 9, slow: SLOW };
     judge(&scenario.pass, &seen)
 }
 
@@ -211,8 +224,22 @@ fn lines_are_judged_for_their_part() {
     assert!(holds("[{erp_at_once: 9}, {drained: 3s}]") && !holds("[{erp_at_once: 8}]") && !holds("[{drained: 2s}]"));
     assert!(!verdict("[{drained: 60s}]", Delivery::NONE, &[], None).holds);
     assert!(!verdict("[{slo: lost=0}]", Delivery { accepted: 5, lost: 1, ..Delivery::NONE }, &[], Some(1)).holds);
+    assert!(holds("[{slow_clients: 8, at_most: 4s}]"));
+    assert!(!holds("[{slow_clients: 9, at_most: 4s}]"), "nine came, but only eight were told to go");
+    assert!(!holds("[{slow_clients: 8, at_most: 3s}]"));
     let lines = verdict("[{slo: 'p50<1s', between: [0s, 1s]}]", Delivery::NONE, &[], None).lines;
     assert_eq!(lines[0].wanted, "0s to 1s: p50<1s");
+}
+
+#[test]
+fn a_rate_lost_to_a_queue_that_grew_is_seen() {
+    let scenario = with("pass: [{slo: 'rate>=70/s'}]\n").unwrap();
+    let holds = |measured: f64| {
+        let recording = Recording { seconds_measured: measured, ..recording() };
+        judged(&scenario, &recording, Delivery::NONE, &[], None).holds
+    };
+    // 300 good answers of four seconds' moments.
+    assert!(holds(4.0) && holds(4.9) && !holds(6.0));
 }
 
 #[test]

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::SessionError;
 use crate::load::schedule::Schedule;
-use crate::load::{Bounds, Protocol, Target};
-use crate::result::{Plan, digest};
+use crate::load::{self, Bounds, Protocol, Target};
+use crate::record::SHOWN_TENANTS;
+use crate::result::{MAX_BYTES, Plan, digest};
 use crate::workload::Workload;
 use crate::workload::traffic::Shape;
 
@@ -35,8 +36,8 @@ pub struct Job {
     pub workload: Workload,
     /// With whose tokens.
     pub tokens: Tokens,
-    /// Threads that send.
-    pub threads: usize,
+    /// Threads that send; where nothing is said, as many as suit the machine that does.
+    pub threads: Option<usize>,
     /// Most connections at once.
     pub connections: usize,
     /// Most streams at once on a connection.
@@ -45,6 +46,12 @@ pub struct Job {
     pub timeout: Duration,
     /// Before the first moment that counts.
     pub warm_up: Duration,
+}
+
+/// What a second with so many requests takes in a result, bytes, where their latencies differ widely: mostly the places
+/// that are taken in two histograms.
+fn second_bytes(requests: f64) -> f64 {
+    (500.0 + 40.0 * requests.sqrt()).min(2_800.0)
 }
 
 /// Who makes the tokens.
@@ -78,7 +85,7 @@ impl Job {
     /// Bounds of the run.
     pub fn bounds(&self) -> Bounds {
         Bounds {
-            threads: self.threads,
+            threads: self.threads.unwrap_or_else(|| load::threads(self.protocol, self.connections, self.streams)),
             connections: self.connections,
             streams: self.streams,
             timeout: self.timeout,
@@ -98,6 +105,28 @@ impl Job {
             return Err(SessionError::Asked(text.to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether its result, written, could be read again: that of a day with many tenants is too large.
+    ///
+    /// # Errors
+    /// When it could not, by what seconds usually take.
+    pub fn fits_a_file(&self) -> Result<(), SessionError> {
+        let seconds = self.schedule.duration().as_secs_f64().max(1.0);
+        let tenants = self.workload.names().map_err(SessionError::Workload)?.len().min(SHOWN_TENANTS + 1) as f64;
+        let each_second = self.schedule.total() as f64 / seconds;
+        let bytes = seconds * (second_bytes(each_second) + tenants * second_bytes(each_second / tenants));
+        if bytes <= MAX_BYTES as f64 {
+            return Ok(());
+        }
+        let mib = |bytes: f64| (bytes / f64::from(1 << 20)).ceil();
+        Err(SessionError::Asked(format!(
+            "a result of {:.1} h with {tenants} tenants takes some {:.0} MiB, and one of more than {:.0} cannot be read \
+             again; take a shorter schedule or fewer tenants, or write no result",
+            seconds / 3_600.0,
+            mib(bytes),
+            mib(MAX_BYTES as f64)
+        )))
     }
 
     /// As the result tells it.

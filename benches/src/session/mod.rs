@@ -17,7 +17,7 @@ pub use stand::{Stand, Surroundings};
 
 use crate::gateway::Follower;
 use crate::live::Breaker;
-use crate::load::{self, LoadError, Progress, Stop};
+use crate::load::{LoadError, Prepared, Progress, Stop};
 use crate::record::Recording;
 use crate::result::{Delivery, Ended, Environment, Generator, RunResult, SCHEMA};
 use crate::slo::{Observed, Slo, Watch};
@@ -99,10 +99,12 @@ pub fn run(
     mut tell: impl FnMut(&Progress, &[Breaker]),
 ) -> Result<RunResult, SessionError> {
     let mut aborted = None;
-    let follower = stand.follow(Instant::now() + job.warm_up)?;
-    let measured = measure(job, stand, stop, |progress| {
+    let prepared = Prepared::new(&job.target()?, &job.bounds())?;
+    let start = Instant::now();
+    let follower = stand.follow(start + job.warm_up)?;
+    let measured = measure(job, stand, &prepared, start, stop, |progress, sending| {
         tell(&progress, &breakers(follower.as_ref()));
-        watch(&mut lines.abort, &mut aborted, progress, job.schedule.duration(), stop);
+        watch(&mut lines.abort, &mut aborted, progress, job.schedule.duration(), sending);
     })?;
     Ok(result(job, measured, aborted, lines.slo.as_ref(), follower))
 }
@@ -132,17 +134,20 @@ pub(crate) fn watch(
     }
 }
 
-/// Sends the load of a job and waits for what it accepted to arrive.
+/// Sends the load of a job from `start` on, or as soon as can be, and waits for what it accepted to arrive. `tell` has a
+/// stop that ends the sending alone.
 pub(crate) fn measure(
     job: &Job,
     stand: &Stand,
+    prepared: &Prepared,
+    start: Instant,
     stop: &Stop,
-    tell: impl FnMut(Progress),
+    mut tell: impl FnMut(Progress, &Stop),
 ) -> Result<Measured, SessionError> {
-    let source = stand.source();
-    let run = load::run(&job.target()?, &job.schedule, &job.bounds(), &source, stop, tell)?;
+    let (source, sending) = (stand.source(), stop.inner());
+    let told = |progress| tell(progress, &sending);
+    let run = prepared.run(&job.schedule, &source, start, &sending, told)?;
     let delivery = stand.delivery(stop);
-    // Stopped while it waited: what had not arrived by then is not lost.
     let stopped = run.stopped || stop.told().is_some();
     let ended = if stopped { Ended::Interrupted } else { Ended::Complete };
     Ok(Measured { recording: run.recording, generator: run.generator, began: run.began, ended, delivery })

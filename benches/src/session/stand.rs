@@ -65,11 +65,19 @@ impl Minted {
 }
 
 impl Stand {
-    /// Signs the tokens and starts the parts.
+    /// Signs the tokens and starts the parts, for a run of its own.
     ///
     /// # Errors
     /// When the workload cannot be meant, or a part cannot listen.
     pub fn new(job: &Job, around: Surroundings) -> Result<Stand, SessionError> {
+        Stand::of(job, around, &run_name())
+    }
+
+    /// As [`Stand::new`], for a share of the run whose orders' names begin with `run`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(job: &Job, around: Surroundings, run: &str) -> Result<Stand, SessionError> {
         job.check()?;
         if around.erp.is_some() {
             fits_a_book(job)?;
@@ -86,7 +94,7 @@ impl Stand {
         let mut issuer = issuer.map_err(SessionError::Tokens)?;
         let (at, lifetime) = (Instant::now(), lifetime(job));
         issuer.set_lifetime(lifetime);
-        let traffic = Traffic::new(&workload, &issuer, &run_name()).map_err(SessionError::Tokens)?;
+        let traffic = Traffic::new(&workload, &issuer, run).map_err(SessionError::Tokens)?;
         let traffic = Arc::new(traffic);
         let minted = (job.tokens == Tokens::Minted).then_some(Minted { issuer, at, lifetime });
         let jwks = minted.as_ref().map(|minted| minted.issuer.jwks());
@@ -159,11 +167,14 @@ impl Stand {
         self.idp.as_ref().map(Idp::address)
     }
 
-    /// Waits for what was accepted to arrive, at most as long as was asked for or until the run is stopped.
+    /// Waits for what was accepted to arrive, at most as long as was asked for or until it is stopped.
     pub(crate) fn delivery(&self, stop: &Stop) -> Option<Delivery> {
         self.erp.as_ref()?;
-        let (orders, until) = (self.traffic.orders(), Instant::now() + self.drain);
-        while orders.outstanding() > 0 && Instant::now() < until && stop.told().is_none() {
+        let (orders, began) = (self.traffic.orders(), Instant::now());
+        while orders.outstanding() > 0 && began.elapsed() < self.drain {
+            if stop.told().is_some() {
+                return Some(orders.delivery().cut_short());
+            }
             std::thread::park_timeout(LOOK);
         }
         Some(orders.delivery())

@@ -1,5 +1,7 @@
+use std::sync::Mutex;
+
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -8,7 +10,7 @@ use crate::gateway::Page;
 use crate::load::Protocol;
 use crate::parts::server::{Answer, Handler, Server};
 use crate::parts::{Behaviour, Erp};
-use crate::workload::Workload;
+use crate::workload::{Tenant, Tenants, Workload};
 
 /// A job of so many requests within half a second.
 pub(crate) fn job(url: String, rate: u32) -> Job {
@@ -22,7 +24,7 @@ pub(crate) fn job(url: String, rate: u32) -> Job {
         schedule: format!("{rate}/s for 500ms").parse().unwrap(),
         workload: Workload { users: 10, ..Workload::default() },
         tokens: Tokens::Minted,
-        threads: 1,
+        threads: Some(1),
         connections: 8,
         streams: 1,
         timeout: Duration::from_secs(20),
@@ -93,6 +95,70 @@ fn a_line_that_comes_true_ends_the_run() {
     assert!(result.recording.seconds_measured < 100.0);
 }
 
+/// Answers at once and keeps what it took, as a gateway with a queue does.
+#[derive(Default)]
+struct Queue(Mutex<Vec<HeaderValue>>);
+
+impl Handler for Queue {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        // Who only asks whether it is there brings none.
+        self.0.lock().unwrap().extend(request.headers().get("idempotency-key").cloned());
+        Ok(Response::new(Full::default()))
+    }
+}
+
+impl Queue {
+    /// Delivers what it has. Blocks.
+    fn deliver(&self, erp: std::net::SocketAddr) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (client, kept) = (crate::client::Client::new(erp), std::mem::take(&mut *self.0.lock().unwrap()));
+        for name in kept {
+            let order = Request::post("/").header("host", "erp.test").header("idempotency-key", name);
+            runtime.block_on(client.send(order.body(Full::default()).unwrap())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_run_accepted_before_it_was_aborted_is_waited_for() {
+    let (queue, erp) = (Arc::new(Queue::default()), free());
+    let server = Server::start("queue", ([127, 0, 0, 1], 0).into(), queue.clone()).unwrap();
+    let mut job = job(format!("http://{}", server.address()), 50);
+    job.schedule = "50/s for 100s".parse().unwrap();
+    let around = Surroundings { erp: Some(erp), drain: DRAIN, ..Surroundings::default() };
+    let stand = Stand::new(&job, around).unwrap();
+    let prepared = Prepared::new(&job.target().unwrap(), &job.bounds()).unwrap();
+    let mut deliveries = Vec::new();
+    let measured = measure(&job, &stand, &prepared, Instant::now(), &Stop::new(), |_, sending| {
+        if sending.told().is_some() {
+            let queue = queue.clone();
+            deliveries.push(std::thread::spawn(move || queue.deliver(erp)));
+        }
+        sending.tell();
+    });
+    deliveries.into_iter().for_each(|delivery| delivery.join().unwrap());
+    let delivery = measured.unwrap().delivery.unwrap();
+    assert!(delivery.accepted > 0, "{delivery:?}");
+    assert_eq!((delivery.arrived, delivery.lost, delivery.outstanding), (delivery.accepted, 0, 0));
+}
+
+#[test]
+fn what_is_under_way_when_the_wait_is_cut_short_is_not_lost() {
+    let job = job("http://127.0.0.1:1".to_owned(), 10);
+    let delivery = |drain: Duration, stop: &Stop| {
+        let around = Surroundings { erp: Some(free()), drain, ..Surroundings::default() };
+        let stand = Stand::new(&job, around).unwrap();
+        let order = stand.source().plan(0).order;
+        stand.source().answered(order, Some(200));
+        let delivery = stand.delivery(stop).unwrap();
+        (delivery.accepted, delivery.lost, delivery.outstanding)
+    };
+    let stop = Stop::new();
+    assert_eq!(delivery(Duration::ZERO, &stop), (1, 1, 0));
+    stop.tell();
+    assert_eq!(delivery(DRAIN, &stop), (1, 0, 1));
+}
+
 #[test]
 fn tokens_from_elsewhere_are_sent_as_they_are() {
     let mut job = job("http://127.0.0.1:1".to_owned(), 10);
@@ -136,6 +202,21 @@ fn a_plan_s_digest_is_of_a_trace_s_moments_and_not_of_its_file() {
     assert_eq!(digest("other", "offset\n0.0\n0.10\n0.5\n"), one);
     // As many moments in the same time.
     assert_ne!(digest("one", "0\n0.2\n0.5\n"), one);
+}
+
+#[test]
+fn a_result_that_could_not_be_read_again_is_refused_before_the_run() {
+    let said = |schedule: &str, count: u32| {
+        let mut job = job("http://127.0.0.1:1".to_owned(), 10);
+        job.schedule = schedule.parse().unwrap();
+        job.workload.tenants = Tenants::Long(vec![Tenant::numbered("org-", count)]);
+        job.fits_a_file().map_err(|error| error.to_string())
+    };
+    assert_eq!(said("1000/s for 24h", 1), Ok(()));
+    assert_eq!(said("1000/s for 1h", 1_000), Ok(()));
+    let refused = said("1000/s for 24h", 20).unwrap_err();
+    assert!(refused.starts_with("a result of 24.0 h with 20 tenants takes some "), "{refused}");
+    assert!(said("100/s for 24h", 100_000).unwrap_err().contains("more than 512 "));
 }
 
 #[test]

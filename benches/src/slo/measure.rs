@@ -10,11 +10,11 @@ use crate::result::Delivery;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measure {
     /// The latency, µs, that this percentage of the answers does not exceed.
-    Percentile(f64, Clock),
+    Percentile(f64, Latency),
     /// The longest latency, µs.
-    Max(Clock),
+    Max(Latency),
     /// The mean latency, µs.
-    Mean(Clock),
+    Mean(Latency),
     /// Requests of a kind: as a share of the schedule's moments, or how many.
     Counted(Counted),
     /// Orders of a kind, as the sink tells: as a share of those accepted, or how many.
@@ -25,13 +25,15 @@ pub enum Measure {
     Fairness,
 }
 
-/// From when a latency counts.
+/// From when a latency counts, and of which answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
-    /// From the moment that the schedule gave: what a customer feels.
+pub enum Latency {
+    /// From the moment that the schedule gave: what a customer feels. Of all answers.
     Response,
-    /// From sending: what the service took.
+    /// From sending: what the service took. Of all answers.
     Service,
+    /// As `Response`, of the answers that were as they should be.
+    Ok,
 }
 
 /// See the fields of [`Tally`].
@@ -92,8 +94,8 @@ pub struct Seen<'a> {
 
 /// A name and what it means.
 const NAMED: [(&str, Measure); 17] = [
-    ("max", Measure::Max(Clock::Response)),
-    ("mean", Measure::Mean(Clock::Response)),
+    ("max", Measure::Max(Latency::Response)),
+    ("mean", Measure::Mean(Latency::Response)),
     ("error", Measure::Counted(Counted::Error)),
     ("shed", Measure::Counted(Counted::Shed)),
     ("refused", Measure::Counted(Counted::Refused)),
@@ -112,31 +114,32 @@ const NAMED: [(&str, Measure); 17] = [
 ];
 
 /// All names, for messages.
-pub const NAMES: &str = "p50 … p99.99, max and mean (of response times; p99(service) from sending on), error, shed, refused, failed, wrong, late, \
+pub const NAMES: &str = "p50 … p99.99, max and mean (of all answers' response times; p99(ok) of the good ones alone, p99(service) from sending on), error, shed, refused, failed, wrong, late, \
      unsent, lost, duplicated, out_of_order, unacknowledged, invented, rate, fairness";
 
 impl Measure {
-    /// The measure of a name such as `p99`, `p99.9(service)`, `max` or `error`.
+    /// The measure of a name such as `p99`, `p99.9(service)`, `max(ok)` or `error`.
     ///
     /// # Errors
     /// What is wrong with it, as a phrase.
     pub fn parse(name: &str) -> Result<Measure, String> {
-        let (plain, clock) = match name.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
+        let (plain, latency) = match name.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
             None => (name, None),
-            Some((plain, "service")) => (plain, Some(Clock::Service)),
-            Some((plain, "response")) => (plain, Some(Clock::Response)),
-            Some((_, other)) => return Err(format!("`{other}` is no clock: (response) or (service)")),
+            Some((plain, "service")) => (plain, Some(Latency::Service)),
+            Some((plain, "response")) => (plain, Some(Latency::Response)),
+            Some((plain, "ok")) => (plain, Some(Latency::Ok)),
+            Some((_, other)) => return Err(format!("`{other}` is no latency: (response), (service) or (ok)")),
         };
         let measure = match plain.strip_prefix('p').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
             Some(percent) => percentile(percent)?,
             None => named(plain)?,
         };
-        match (measure, clock) {
+        match (measure, latency) {
             (measure, None) => Ok(measure),
-            (Measure::Percentile(percent, _), Some(clock)) => Ok(Measure::Percentile(percent, clock)),
-            (Measure::Max(_), Some(clock)) => Ok(Measure::Max(clock)),
-            (Measure::Mean(_), Some(clock)) => Ok(Measure::Mean(clock)),
-            (_, Some(_)) => Err(format!("`{plain}` is no latency, so it has no clock")),
+            (Measure::Percentile(percent, _), Some(latency)) => Ok(Measure::Percentile(percent, latency)),
+            (Measure::Max(_), Some(latency)) => Ok(Measure::Max(latency)),
+            (Measure::Mean(_), Some(latency)) => Ok(Measure::Mean(latency)),
+            (_, Some(_)) => Err(format!("`{plain}` is no latency, so there is nothing to choose in brackets")),
         }
     }
 
@@ -155,9 +158,10 @@ impl Measure {
         matches!(self, Measure::Rate | Measure::Fairness)
     }
 
-    /// Whether it is known while a run goes on: not what the sink is asked for afterwards.
+    /// Whether it is known while a run goes on: not what the sink is asked for afterwards, nor which moments were never
+    /// made up for.
     pub fn is_live(self) -> bool {
-        !matches!(self, Measure::Delivered(_))
+        !matches!(self, Measure::Delivered(_) | Measure::Counted(Counted::Unsent))
     }
 
     /// Its value: µs, a share, a number a second or an index. `None` where there is nothing to take it of, such as a
@@ -165,14 +169,14 @@ impl Measure {
     pub fn of(self, seen: Seen) -> Option<f64> {
         let Seen { tally, seconds, .. } = seen;
         match self {
-            Measure::Percentile(percent, clock) => {
-                latencies(tally, clock).map(|histogram| histogram.at(percent / 100.0) as f64)
+            Measure::Percentile(percent, latency) => {
+                latencies(tally, latency).map(|histogram| histogram.at(percent / 100.0) as f64)
             }
-            Measure::Max(clock) => latencies(tally, clock).map(|histogram| histogram.max() as f64),
-            Measure::Mean(clock) => latencies(tally, clock).map(Histogram::mean),
+            Measure::Max(latency) => latencies(tally, latency).map(|histogram| histogram.max() as f64),
+            Measure::Mean(latency) => latencies(tally, latency).map(Histogram::mean),
             Measure::Counted(counted) => (tally.intended > 0).then(|| counted.of(tally) as f64 / tally.intended as f64),
             Measure::Delivered(delivered) => {
-                accepted(seen).map(|delivery| delivered.of(delivery) as f64 / delivery.accepted as f64)
+                delivered.told(seen).map(|delivery| delivered.of(delivery) as f64 / delivery.accepted as f64)
             }
             Measure::Rate => (seconds > 0.0).then(|| tally.ok as f64 / seconds),
             Measure::Fairness => fairness(seen.tenants.values()),
@@ -183,7 +187,9 @@ impl Measure {
     pub fn count(self, seen: Seen) -> Option<(u64, u64)> {
         match self {
             Measure::Counted(counted) => Some((counted.of(seen.tally), seen.tally.intended)),
-            Measure::Delivered(delivered) => accepted(seen).map(|delivery| (delivered.of(delivery), delivery.accepted)),
+            Measure::Delivered(delivered) => {
+                delivered.told(seen).map(|delivery| (delivered.of(delivery), delivery.accepted))
+            }
             _ => None,
         }
     }
@@ -204,6 +210,13 @@ impl Counted {
 }
 
 impl Delivered {
+    /// What the sink told, where anything was accepted, as of nothing, nothing can be lost; and of the lost only where the
+    /// wait for the others was not cut short.
+    fn told(self, seen: Seen<'_>) -> Option<&Delivery> {
+        let known = |delivery: &&Delivery| self != Delivered::Lost || delivery.outstanding == 0;
+        seen.delivery.filter(|delivery| delivery.accepted > 0).filter(known)
+    }
+
     fn of(self, delivery: &Delivery) -> u64 {
         match self {
             Delivered::Lost => delivery.lost,
@@ -226,22 +239,18 @@ pub fn fairness<'a>(tenants: impl Iterator<Item = &'a Tally>) -> Option<f64> {
     (n > 0.0).then(|| if squares == 0.0 { 1.0 } else { sum * sum / (n * squares) })
 }
 
-/// What the sink told, where anything was accepted: of nothing, nothing can be lost.
-fn accepted(seen: Seen<'_>) -> Option<&Delivery> {
-    seen.delivery.filter(|delivery| delivery.accepted > 0)
-}
-
-fn latencies(tally: &Tally, clock: Clock) -> Option<&Histogram> {
-    let histogram = match clock {
-        Clock::Response => &tally.response,
-        Clock::Service => &tally.service,
+fn latencies(tally: &Tally, latency: Latency) -> Option<&Histogram> {
+    let histogram = match latency {
+        Latency::Response => Some(&tally.response),
+        Latency::Service => Some(&tally.service),
+        Latency::Ok => tally.response_ok(),
     };
-    (histogram.count() > 0).then_some(histogram)
+    histogram.filter(|histogram| histogram.count() > 0)
 }
 
 fn percentile(text: &str) -> Result<Measure, String> {
     match text.parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(Measure::Percentile(percent, Clock::Response)),
+        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(Measure::Percentile(percent, Latency::Response)),
         Ok(_) => Err(format!("`p{text}` is no percentile: more than p0 and less than p100, which is `max`")),
         Err(_) => Err(format!("`p{text}` is no percentile, such as p50, p99 or p99.9")),
     }
@@ -265,11 +274,15 @@ fn named(name: &str) -> Result<Measure, String> {
 
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let clock = |clock: &Clock| if *clock == Clock::Service { "(service)" } else { "" };
+        let which = |latency: &Latency| match latency {
+            Latency::Response => "",
+            Latency::Service => "(service)",
+            Latency::Ok => "(ok)",
+        };
         match self {
-            Measure::Percentile(percent, from) => write!(f, "p{percent}{}", clock(from)),
-            Measure::Max(from) => write!(f, "max{}", clock(from)),
-            Measure::Mean(from) => write!(f, "mean{}", clock(from)),
+            Measure::Percentile(percent, latency) => write!(f, "p{percent}{}", which(latency)),
+            Measure::Max(latency) => write!(f, "max{}", which(latency)),
+            Measure::Mean(latency) => write!(f, "mean{}", which(latency)),
             other => f.write_str(NAMED.iter().find(|(_, measure)| measure == other).map_or("", |(name, _)| name)),
         }
     }

@@ -8,7 +8,7 @@ mod watch;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use measure::{Clock, Counted, Delivered, Kind, Measure, Seen, fairness, percent, time};
+pub use measure::{Counted, Delivered, Kind, Latency, Measure, Seen, fairness, percent, time};
 pub use parse::GrammarError;
 pub(crate) use watch::merged;
 pub use watch::{MAX_WINDOW, Watch, WatchError};
@@ -69,18 +69,23 @@ pub struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// The whole of a run. Its time is the schedule's, and that which it took longer for the answers of a queue that had
-    /// grown by then; a second is the last answers' own.
+    /// The whole of a run.
     pub fn of(result: &'a RunResult) -> Self {
         let recording = &result.recording;
-        let planned = if result.plan.seconds > 0.0 { result.plan.seconds } else { f64::INFINITY };
         Observed {
             all: &recording.all,
             tenants: &recording.tenants,
-            seconds: recording.seconds_measured.min(planned).max(recording.seconds_measured - LAST_ANSWERS),
+            seconds: took(recording.seconds_measured, result.plan.seconds),
             delivery: result.delivery.as_ref(),
         }
     }
+}
+
+/// Seconds that a run took whose schedule had so many: those of the schedule, and those that it took longer for the
+/// answers of a queue that had grown by then; [`LAST_ANSWERS`] are the last answers' own.
+pub(crate) fn took(measured: f64, planned: f64) -> f64 {
+    let planned = if planned > 0.0 { planned } else { f64::INFINITY };
+    measured.min(planned).max(measured - LAST_ANSWERS)
 }
 
 impl Slo {
@@ -101,6 +106,18 @@ impl Slo {
             }
         }
         self
+    }
+
+    /// Whether all that is asked is how long answers took, which is best where most are turned away: no line speaks of
+    /// outcomes.
+    pub fn is_blind_to_outcomes(&self) -> bool {
+        let of_latency = |line: &PassLine| line.measure.kind() == Kind::Latency;
+        let of_outcomes = |line: &PassLine| match line.measure {
+            Measure::Counted(counted) => counted != Counted::Late,
+            Measure::Rate | Measure::Fairness => true,
+            _ => false,
+        };
+        self.lines.iter().any(of_latency) && !self.lines.iter().any(of_outcomes)
     }
 
     /// Whether a line needs the sink to be asked.
@@ -169,8 +186,14 @@ impl Comparison {
 
 fn nothing_seen(measure: Measure, seen: Seen) -> &'static str {
     match measure {
+        Measure::Delivered(_) if seen.delivery.is_some_and(|delivery| delivery.outstanding > 0) => {
+            "some were still under way"
+        }
         Measure::Delivered(_) if seen.delivery.is_some() => "nothing was accepted",
         Measure::Delivered(_) => "the sink was not asked",
+        Measure::Percentile(_, Latency::Ok) | Measure::Max(Latency::Ok) | Measure::Mean(Latency::Ok) => {
+            "nothing was answered as it should be"
+        }
         Measure::Percentile(..) | Measure::Max(_) | Measure::Mean(_) => "nothing was answered",
         _ => "no request",
     }

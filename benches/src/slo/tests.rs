@@ -25,8 +25,7 @@ fn hundred() -> Tally {
 fn judged(text: &str) -> Verdict {
     let all = hundred();
     let tenants = BTreeMap::from([("acme".to_owned(), hundred())]);
-    let delivery =
-        Delivery { accepted: 96, arrived: 95, lost: 1, duplicated: 3, out_of_order: 0, unacknowledged: 0, invented: 0 };
+    let delivery = Delivery { accepted: 96, arrived: 95, lost: 1, duplicated: 3, ..Delivery::NONE };
     let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: Some(&delivery) };
     Slo::parse(text).unwrap().judge(observed)
 }
@@ -38,6 +37,8 @@ fn lines_hold_or_not_and_say_what_was_seen() {
         ("p50<0.04s", "51.0 ms", false),
         ("p50(service)<=50.6ms", "50.5 ms", true),
         ("max>99900us", "100 ms", true),
+        ("p50(ok)<=52.1ms", "52.0 ms", true),
+        ("mean(ok)>52ms", "52.5 ms", true),
         ("error<3.1%", "3.00 %", true),
         ("error<3%", "3.00 %", false),
         ("error=3", "3", true),
@@ -74,10 +75,12 @@ fn answers_of_a_queue_that_had_grown_by_the_schedule_s_end_are_no_rate_of_the_sc
 fn what_was_not_seen_does_not_hold() {
     let (all, tenants) = (Tally::new(Digits::Three), BTreeMap::new());
     let observed = Observed { all: &all, tenants: &tenants, seconds: 0.0, delivery: None };
-    let verdict = Slo::parse("p99<1s,error<1%,lost=0,rate>=0/s,fairness>0").unwrap().judge(observed);
+    let verdict = Slo::parse("p99<1s,p99(ok)<1s,error<1%,lost=0,rate>=0/s,fairness>0").unwrap().judge(observed);
     let seen: Vec<&str> = verdict.lines.iter().map(|line| line.seen.as_str()).collect();
     assert!(verdict.lines.iter().all(|line| !line.holds), "{verdict:?}");
-    assert_eq!(seen, ["nothing was answered", "no request", "the sink was not asked", "no request", "no request"]);
+    let nothing = ["nothing was answered", "nothing was answered as it should be", "no request"];
+    assert_eq!(seen[..3], nothing);
+    assert_eq!(seen[3..], ["the sink was not asked", "no request", "no request"]);
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn a_mistake_is_shown_at_its_place() {
         ("p99=2ms", "only counts are equal"),
         ("p100<2ms", "less than p100, which is `max`"),
         ("p9x<2ms", "no percentile"),
-        ("p99(client)<2ms", "`client` is no clock"),
+        ("p99(client)<2ms", "`client` is no latency"),
         ("error(service)<1%", "no latency"),
         ("error<101%", "more than 100 %"),
         ("lost<0.5", "a part of one"),
@@ -121,7 +124,9 @@ fn a_watch_ends_a_run_over_its_window_only() {
         Second { all, tenants: BTreeMap::new() }
     };
     let watch = |text: &str, window| Watch::new(Slo::parse(text).unwrap(), window);
-    assert_eq!(watch("lost>0", 3).unwrap_err(), WatchError::NotLive("lost".to_owned()));
+    for name in ["lost", "unsent"] {
+        assert_eq!(watch(&format!("{name}>0"), 3).unwrap_err(), WatchError::NotLive(name.to_owned()));
+    }
     assert_eq!(watch("error>0", 0).unwrap_err(), WatchError::Window(0));
     let mut watch = watch("p99>1s,error>20%", 3).unwrap();
     assert_eq!(watch.second(second(50, 50)), None);
@@ -135,11 +140,29 @@ fn a_watch_ends_a_run_over_its_window_only() {
 #[test]
 fn where_nothing_was_accepted_nothing_is_known_of_what_arrived() {
     let (all, tenants) = (hundred(), BTreeMap::new());
-    let delivery =
-        Delivery { accepted: 0, arrived: 0, lost: 0, duplicated: 0, out_of_order: 0, unacknowledged: 0, invented: 2 };
+    let delivery = Delivery { invented: 2, ..Delivery::NONE };
     let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: Some(&delivery) };
     let verdict = Slo::parse("lost=0,invented<1%").unwrap().judge(observed);
     assert!(verdict.lines.iter().all(|line| !line.holds && line.seen == "nothing was accepted"), "{verdict:?}");
+}
+
+#[test]
+fn what_is_still_under_way_is_neither_lost_nor_not() {
+    let (all, tenants) = (hundred(), BTreeMap::new());
+    let delivery = Delivery { accepted: 96, arrived: 90, lost: 6, duplicated: 1, ..Delivery::NONE }.cut_short();
+    let observed = Observed { all: &all, tenants: &tenants, seconds: 10.0, delivery: Some(&delivery) };
+    let verdict = Slo::parse("lost=0,lost<50%,duplicated=1").unwrap().judge(observed);
+    let seen: Vec<(&str, bool)> = verdict.lines.iter().map(|line| (line.seen.as_str(), line.holds)).collect();
+    assert_eq!(seen, [("some were still under way", false), ("some were still under way", false), ("1", true)]);
+    assert_eq!((delivery.lost, delivery.outstanding), (0, 6));
+}
+
+#[test]
+fn lines_about_latency_alone_are_blind_to_outcomes() {
+    let blind = |text: &str| Slo::parse(text).unwrap().is_blind_to_outcomes();
+    assert!(blind("p99<1s") && blind("p99(ok)<1s,late=0,lost=0"));
+    assert!(!blind("p99<1s,error<1%") && !blind("p99<1s,tenant:acme.shed=0") && !blind("rate>9/s,p99<1s"));
+    assert!(!blind("lost=0"));
 }
 
 #[test]

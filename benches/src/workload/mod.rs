@@ -21,7 +21,7 @@ pub use traffic::Traffic;
 use crate::issuer::{self, Algorithm};
 
 /// Most tenants after numbered ones are counted out.
-const MAX_TENANTS: usize = 100_000;
+pub(crate) const MAX_TENANTS: usize = 100_000;
 
 /// A workload as it is written, in YAML or as a mix in short form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -224,6 +224,11 @@ impl Workload {
 }
 
 impl Tenant {
+    /// So many tenants that are alike.
+    pub fn numbered(name: &str, count: u32) -> Tenant {
+        Tenant { count: Some(count), ..Tenant::called(name.to_owned(), 1.0) }
+    }
+
     fn called(name: String, weight: f64) -> Tenant {
         Tenant { name, tenant: None, weight, count: None, zipf: None, request: Request::default() }
     }

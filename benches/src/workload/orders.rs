@@ -82,7 +82,7 @@ impl Orders {
         u64::from(self.sequence.load(Ordering::Relaxed)).saturating_sub(self.duplicated.load(Ordering::Relaxed))
     }
 
-    /// An order is about to be sent, for the first time.
+    /// An order is about to be sent by the request that is its own.
     pub fn sent(&self, number: u64, key: usize) {
         let Some(cell) = self.cell_or_new(number) else {
             self.untracked.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +91,18 @@ impl Orders {
         let before = self.accepted.get(key).map_or(0, |accepted| accepted.load(Ordering::Acquire));
         // One more than the number, and 0 for none. A later number of the key may have been accepted already.
         let back = if before == 0 { 0 } else { (number + 1).saturating_sub(before) };
-        cell.sender.fetch_or(SENT | u32::try_from(back).unwrap_or(0) & BACK, Ordering::AcqRel);
+        let sent = SENT | u32::try_from(back).unwrap_or(0) & BACK;
+        // Where a repetition was sooner, the order may have arrived before those that are accepted by now.
+        let first = |sender: u32| (sender & SENT == 0).then_some(sender | sent);
+        let _ = cell.sender.fetch_update(Ordering::AcqRel, Ordering::Acquire, first);
+    }
+
+    /// An order is about to be sent by a repetition. That may be sooner than its own request: each thread keeps its own
+    /// time. Nothing is known then of what it has to arrive behind.
+    pub fn repeated(&self, number: u64) {
+        if let Some(cell) = self.cell_or_new(number) {
+            cell.sender.fetch_or(SENT, Ordering::AcqRel);
+        }
     }
 
     /// The sender was told that an order is accepted.
@@ -123,13 +134,9 @@ impl Orders {
     /// What was accepted, held against what arrived until now.
     pub fn delivery(&self) -> Delivery {
         let mut delivery = Delivery {
-            accepted: 0,
-            arrived: 0,
-            lost: 0,
             duplicated: self.duplicated.load(Ordering::Relaxed),
-            out_of_order: 0,
-            unacknowledged: 0,
             invented: self.invented.load(Ordering::Relaxed),
+            ..Delivery::NONE
         };
         for (number, cell) in self.cells() {
             let sender = cell.sender.load(Ordering::Acquire);
@@ -220,7 +227,8 @@ mod tests {
                 duplicated: 1,
                 out_of_order: 1,
                 unacknowledged: 1,
-                invented: 1
+                invented: 1,
+                ..Delivery::NONE
             }
         );
     }
@@ -235,6 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn a_repetition_may_be_sent_sooner_than_what_it_repeats() {
+        let orders = Orders::new(1);
+        orders.repeated(7);
+        orders.arrived(7);
+        orders.accepted(7, 0);
+        // The thread that is behind sends 3, and then 7, which has arrived.
+        orders.sent(3, 0);
+        orders.accepted(3, 0);
+        orders.sent(7, 0);
+        orders.accepted(7, 0);
+        orders.arrived(3);
+        assert_eq!(orders.outstanding(), 0);
+        assert_eq!(orders.delivery(), Delivery { accepted: 2, arrived: 2, ..Delivery::NONE });
+    }
+
+    #[test]
+    fn what_its_own_request_has_to_arrive_behind_is_not_forgotten_for_a_repetition() {
+        let orders = Orders::new(1);
+        orders.sent(0, 0);
+        orders.accepted(0, 0);
+        orders.sent(1, 0);
+        orders.repeated(1);
+        [1, 0].into_iter().for_each(|number| orders.arrived(number));
+        assert_eq!(orders.delivery().out_of_order, 1);
+    }
+
+    #[test]
     fn past_its_limit_a_book_says_so() {
         let orders = Orders::new(1);
         orders.sent(LIMIT, 0);
@@ -243,10 +278,13 @@ mod tests {
         assert_eq!((orders.untracked(), orders.delivery().accepted), (2, 0));
     }
 
-    /// One step of a history: an order is sent, told to be accepted, or arrives.
+    /// One step of a history: an order of a key is sent, by its own request or by a repetition that is sooner; one that
+    /// was sent is sent again; it is told to be accepted, or arrives.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Send(usize),
+        Overtake(usize),
+        SendAgain(usize),
         Accept(usize),
         Arrive(usize),
     }
@@ -254,6 +292,8 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             3 => (0..3usize).prop_map(Step::Send),
+            1 => (0..3usize).prop_map(Step::Overtake),
+            1 => (0..100usize).prop_map(Step::SendAgain),
             3 => (0..100usize).prop_map(Step::Accept),
             4 => (0..100usize).prop_map(Step::Arrive),
         ];
@@ -278,6 +318,15 @@ mod tests {
                         keys.push(key);
                         orders.sent(number as u64, key);
                     }
+                    Step::Overtake(key) => {
+                        before.push(None);
+                        orders.repeated(keys.len() as u64);
+                        keys.push(key);
+                    }
+                    Step::SendAgain(number) if number < keys.len() => {
+                        orders.sent(number as u64, keys[number]);
+                        orders.repeated(number as u64);
+                    }
                     Step::Accept(number) if number < keys.len() => {
                         accepted.push(number);
                         orders.accepted(number as u64, keys[number]);
@@ -286,7 +335,7 @@ mod tests {
                         arrivals.push(number);
                         orders.arrived(number as u64);
                     }
-                    Step::Accept(_) | Step::Arrive(_) => {}
+                    Step::SendAgain(_) | Step::Accept(_) | Step::Arrive(_) => {}
                 }
             }
             let mut first = HashMap::new();
@@ -303,7 +352,7 @@ mod tests {
                 duplicated: (arrivals.len() - first.len()) as u64,
                 out_of_order: first.keys().filter(|n| late(n)).count() as u64,
                 unacknowledged: first.keys().filter(|n| !accepted.contains(n)).count() as u64,
-                invented: 0,
+                ..Delivery::NONE
             };
             prop_assert_eq!(orders.outstanding(), model.lost);
             prop_assert_eq!(orders.delivery(), model);

@@ -99,6 +99,21 @@ fn a_repetition_is_an_earlier_request_to_the_letter() {
 }
 
 #[test]
+fn a_repetition_that_overtakes_its_order_neither_loses_nor_invents_it() {
+    let looked = traffic("{users: 10, tenants: acme, duplicates: 5%}");
+    let repetition = (0..5_000).find(|number| looked.plan(*number).order != *number).unwrap();
+    let traffic = looked.renewed("r2");
+    // The gateway delivers what comes first, and replays its answer to the other.
+    let order = traffic.plan(repetition).order;
+    traffic.orders().arrived(order);
+    traffic.answered(order, Some(202));
+    traffic.plan(order);
+    traffic.answered(order, Some(202));
+    let delivery = traffic.orders().delivery();
+    assert_eq!((delivery.accepted, delivery.arrived, delivery.lost, delivery.invented), (1, 1, 0, 0));
+}
+
+#[test]
 fn orders_are_numbered_and_keyed_in_the_body_as_in_the_fields() {
     let traffic = traffic("{users: 10, keys: 3, cloud_events: true, tenants: 'acme,globex'}");
     for number in 0..100 {

@@ -296,8 +296,11 @@ impl Source for Traffic {
     fn plan(&self, number: u64) -> Planned {
         let mut plan = self.shape.order(number);
         let kind = &self.shape.tenants[plan.tenant];
-        if plan.number == number && self.arrives(&plan) {
-            self.orders.sent(number, plan.key as usize);
+        if self.arrives(&plan) {
+            match plan.number {
+                own if own == number => self.orders.sent(own, plan.key as usize),
+                earlier => self.orders.repeated(earlier),
+            }
         }
         let size = kind.sizes[kind.size.at(plan.draw.bits())];
         let order = Order { run: &self.run, number: plan.number, key: plan.key, tenant: &kind.tenant, size };

@@ -87,6 +87,12 @@ async fn delayed(mut stream: TcpStream, programme: &Programme) -> std::io::Resul
         if !buffer[..held].ends_with(END) {
             continue;
         }
+        // Asked before the run whether it is there: that is no request of the programme.
+        if !buffer.starts_with(b"GET ") {
+            held = 0;
+            stream.write_all(ANSWER).await?;
+            continue;
+        }
         let received = Instant::now();
         let digits = buffer[..held].split(|byte| !byte.is_ascii_digit()).find(|digits| !digits.is_empty());
         let number = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or_default();

@@ -53,6 +53,7 @@ impl Report {
             ratio <= 1.5,
             format!("{:.2} ms against {:.2} ms, {ratio:.2}×", milliseconds(p99_busy), milliseconds(p99_calm)),
         );
+        line("the same, in each tenth of the time that it was down", true, tenths(&sent, course)?);
         line("critical orders delivered after it was back", overtaken.1, overtaken.0);
         line("requests at the ERP at once, at most its concurrency", at_most <= concurrency, format!("{at_most}"));
         line("attempts spent on the ERP while it was down", true, format!("{asked_down}"));
@@ -68,7 +69,7 @@ impl Report {
 
     pub fn print(&self) {
         for Line { what, seen, holds } in &self.lines {
-            println!("{} {what:<56} {seen}", if *holds { "✔" } else { "✘" });
+            println!("{} {what:<54} {seen}", if *holds { "✔" } else { "✘" });
         }
     }
 
@@ -84,6 +85,17 @@ fn critical(sent: &[Sent], during: impl Fn(Duration) -> bool) -> Result<Latencie
         latency.saturating_record(micros(one.latency));
     }
     Ok(latency)
+}
+
+/// Critical orders' accept p99 in milliseconds, in each tenth of the outage: whether a backlog makes accepting slower.
+fn tenths(sent: &[Sent], course: Course) -> Result<String, Error> {
+    let tenth = (course.up - course.down) / 10;
+    let p99 = |n: u32| {
+        let from = course.down + tenth * n;
+        let latency = critical(sent, |at| at >= from && at < from + tenth)?;
+        Ok(format!("{:.2}", milliseconds(latency.value_at_quantile(0.99))))
+    };
+    Ok((0..10).map(p99).collect::<Result<Vec<_>, Error>>()?.join(" "))
 }
 
 /// How long after the ERP was back the last critical order of the outage was delivered, and the last of the others;

@@ -6,7 +6,7 @@ use sluis_bench::compare::{Change, Comparison, Gate, Standing, Word, compare, si
 use sluis_bench::result::{RunResult, read};
 use sluis_bench::slo::{Kind, percent, time};
 
-use super::BenchError;
+use super::{BenchError, end};
 use crate::failure::Failure;
 use crate::table::{Align, plain, render};
 
@@ -52,12 +52,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (before, after) = (side(&args.before)?, side(&args.after)?);
     let gates = args.gate.as_ref().map(|gates| gates.0.as_slice()).unwrap_or_default();
     let found = compare(&before, &after, gates)?;
-    crate::say(show(&found, before.len().max(after.len())).trim_end())?;
     let written = args
         .html
         .as_deref()
         .map_or(Ok(()), |path: &Path| super::report::page(path, &[before.as_slice(), after.as_slice()].concat()));
-    judged(&found).and(written)
+    let shown = crate::say(show(&found, before.len().max(after.len())).trim_end());
+    end(judged(&found), written, shown)
 }
 
 fn judged(found: &Comparison) -> Result<(), Failure> {
@@ -66,6 +66,9 @@ fn judged(found: &Comparison) -> Result<(), Failure> {
         () if found.gates.is_empty() => return Ok(()),
         () if found.differences.invalid => {
             BenchError::Failed("the gate cannot be judged: the generator was a run's limit".to_owned())
+        }
+        () if found.differences.incomplete => {
+            BenchError::Failed("the gate cannot be judged: a run did not come to its end".to_owned())
         }
         () if is(Standing::Broken) => BenchError::Broken("the gate is broken".to_owned()),
         () if is(Standing::Missing) => {

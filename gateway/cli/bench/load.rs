@@ -62,7 +62,8 @@ pub struct Load {
     /// Most connections at once
     #[arg(long, value_name = "N", default_value_t = 64)]
     connections: usize,
-    /// Threads that send; one for each core if absent
+    /// Threads that send, each on its part of the connections; if absent, one for each core, but no more than leave each
+    /// of them 16 (with --http2, streams)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Speak HTTP/2: by ALPN over TLS, with prior knowledge without
@@ -91,7 +92,6 @@ pub struct Load {
 impl Load {
     /// The job with a name and a schedule.
     pub fn job(&self, name: &str, schedule: Schedule) -> Result<Job, Failure> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Job {
             name: name.to_owned(),
             url: self.target.clone().unwrap_or_else(|| format!("http://{HTTP}")),
@@ -102,7 +102,7 @@ impl Load {
             schedule,
             workload: self.workload()?,
             tokens: self.tokens()?,
-            threads: self.threads.unwrap_or(cores),
+            threads: self.threads,
             connections: self.connections,
             streams: self.streams,
             timeout: self.timeout,

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use sluis_bench::compare::CompareError;
 use sluis_bench::load::LoadError;
+use sluis_bench::load::schedule::LONGEST;
 use sluis_bench::result::FileError;
 use sluis_bench::session::SessionError;
 
@@ -60,6 +61,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Scenario(args) => scenario::run(&args),
         Command::Agent(args) => agent::run(&args),
     }
+}
+
+/// How a command ends: its verdict decides, then whether its files could be written, and only then whether its figures
+/// could be shown, as `main` takes a reader who has seen enough for success.
+fn end(verdict: Result<(), Failure>, written: Result<(), Failure>, shown: std::io::Result<()>) -> Result<(), Failure> {
+    if let (Err(_), Err(unwritten)) = (&verdict, &written) {
+        crate::mention(&unwritten.to_string());
+    }
+    verdict.and(written).and(shown.map_err(Failure::from))
 }
 
 /// Why a bench command did not end well.
@@ -133,7 +143,7 @@ impl From<SessionError> for Failure {
     }
 }
 
-/// A duration of the command line: `500ms`, `30s`, `5m`, `1h`.
+/// A duration of the command line: `500ms`, `30s`, `5m`, `1h`; as long as a schedule may be at most.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -145,7 +155,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err("a number with ms, s, m or h behind it is wanted, such as 30s".to_owned()),
     };
     let seconds = number.parse::<f64>().map_err(|error| error.to_string())? * unit;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err(format!("longer than {} h", LONGEST.as_secs() / 3_600)),
+    }
 }
 
 /// A rate of the command line: `5000` or `5000/s`.

@@ -6,22 +6,26 @@ use std::time::Duration;
 use sluis_bench::agent;
 use sluis_bench::live::{Breaker, Live, Moment};
 use sluis_bench::load::{Progress, Schedule, Stop};
-use sluis_bench::record::SHOWN_TENANTS;
+use sluis_bench::record::{SHOWN_TENANTS, Tally};
 use sluis_bench::result::{Ended, RunResult, probe, write};
 use sluis_bench::session::{self, Job, Lines, SessionError, Stand};
-use sluis_bench::slo::{Slo, Watch};
+use sluis_bench::slo::{Slo, Watch, percent};
 
 use super::load::Load;
-use super::{BenchError, duration, lines, rate, stop, summary};
+use super::{BenchError, duration, end, lines, rate, stop, summary};
 use crate::failure::Failure;
 
 /// What is sent to the demo, unless another rate is asked for.
 const DEMO_RATE: f64 = 100.0;
+/// Share of the requests that may come to no good before lines about latency alone are worth a warning.
+const WORTH_A_WARNING: f64 = 0.01;
 
 /// Send a load and judge what comes back: requests have their moments, whether or not the ones before were answered
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A pass line is MEASURE OPERATOR NUMBER: p99<25ms  p99.9(service)<40ms  max<2s  error<0.1%  \
-    shed<1%  lost=0  rate>=4900/s  tenant:acme.p99<30ms")]
+#[command(
+    after_help = "A pass line is MEASURE OPERATOR NUMBER: p99<25ms  p99(ok)<25ms  p99.9(service)<40ms  max<2s  error<0.1%  \
+    shed<1%  lost=0  rate>=4900/s  tenant:acme.p99<30ms"
+)]
 pub struct Args {
     #[command(flatten)]
     load: Load,
@@ -75,16 +79,20 @@ pub fn run(args: Args) -> Result<(), Failure> {
     for file in [&args.out, &args.html].into_iter().flatten() {
         probe(file)?;
     }
+    if args.out.is_some() {
+        job.fits_a_file()?;
+    }
     let abort = args.abort_on.clone().map(|lines| Watch::new(lines, args.abort_window)).transpose();
     let lines = Lines { slo: args.slo.clone(), abort: abort.map_err(|error| BenchError::Usage(error.to_string()))? };
     let stop = Stop::new();
     stop::on_signal(&stop)?;
     let result =
         if args.agents.is_empty() { alone(&args, &job, lines, &stop)? } else { spread(&args, &job, lines, &stop)? };
-    // Whatever becomes of the files, the figures are there.
-    summary::show(&result)?;
     let written = files(&result, args.out.as_deref(), args.html.as_deref());
-    verdict(&result).and(written)
+    if let Some(text) = args.slo.as_ref().and_then(|slo| blind(slo, &result.recording.all)) {
+        crate::mention(&text);
+    }
+    end(verdict(&result), written, summary::show(&result))
 }
 
 fn alone(args: &Args, job: &Job, lines: Lines, stop: &Stop) -> Result<RunResult, Failure> {
@@ -136,6 +144,18 @@ fn check_abort(lines: Option<&Slo>, tenants: &[String]) -> Result<(), Failure> {
     }
 }
 
+/// What to say of lines that hold, or not, whatever became of the requests, where that was not always good.
+fn blind(slo: &Slo, all: &Tally) -> Option<String> {
+    let bad = all.intended.saturating_sub(all.ok) as f64 / all.intended.max(1) as f64;
+    (slo.is_blind_to_outcomes() && bad > WORTH_A_WARNING).then(|| {
+        format!(
+            "WARNING: {} were not answered as they should be, and no pass line speaks of that: latencies are of all \
+             answers, unless as in p99(ok); add error<1%,shed<1%",
+            percent(bad)
+        )
+    })
+}
+
 /// Writes what was asked for; both are tried.
 pub fn files(result: &RunResult, out: Option<&Path>, html: Option<&Path>) -> Result<(), Failure> {
     let json = out.map_or(Ok(()), |path| write(path, result).map_err(Failure::from));
@@ -147,6 +167,9 @@ pub fn files(result: &RunResult, out: Option<&Path>, html: Option<&Path>) -> Res
 pub fn verdict(result: &RunResult) -> Result<(), Failure> {
     let broken = result.verdict.as_ref().is_some_and(|verdict| !verdict.holds);
     Err(Failure::Bench(match &result.ended {
+        Ended::Aborted { why } if !result.generator.invalid.is_empty() => {
+            BenchError::Failed(format!("no verdict: aborted ({why}), but the generator was the limit"))
+        }
         Ended::Aborted { why } => BenchError::Broken(format!("aborted: {why}")),
         Ended::Interrupted => BenchError::Interrupted,
         Ended::Partial { why } => BenchError::Failed(format!("only a part of the load was sent: {why}")),
@@ -184,7 +207,48 @@ impl Show {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use sluis_bench::record::{Digits, Recording};
+    use sluis_bench::result::{Environment, Generator, Plan, SCHEMA};
+
     use super::*;
+
+    /// A run that ended so, and what its generator says.
+    fn result(ended: Ended, invalid: &[&str]) -> RunResult {
+        let plan = Plan {
+            target: "http://127.0.0.1:1".to_owned(),
+            protocol: "http/1.1".to_owned(),
+            schedule: "100/s for 1s".to_owned(),
+            seconds: 1.0,
+            warm_up_seconds: 0.0,
+            connections: 1,
+            mix: String::new(),
+            digest: String::new(),
+        };
+        let all = Tally::new(Digits::Three);
+        RunResult {
+            schema: SCHEMA.to_owned(),
+            name: "run".to_owned(),
+            started: String::new(),
+            ended,
+            plan,
+            environment: Environment::here(),
+            recording: Recording { seconds_measured: 1.0, all, tenants: Default::default(), seconds: Vec::new() },
+            generator: Generator { invalid: invalid.iter().map(ToString::to_string).collect(), ..Generator::default() },
+            delivery: None,
+            marks: Vec::new(),
+            series: Vec::new(),
+            verdict: None,
+        }
+    }
+
+    #[test]
+    fn an_abort_is_no_verdict_where_the_generator_was_the_limit() {
+        let aborted = || Ended::Aborted { why: "error>1%: 2.00 %".to_owned() };
+        let said = |invalid: &[&str]| verdict(&result(aborted(), invalid)).unwrap_err();
+        assert!(matches!(said(&[]), Failure::Bench(BenchError::Broken(_))));
+        assert!(matches!(said(&["busy"]), Failure::Bench(BenchError::Failed(why)) if why.starts_with("no verdict: ")));
+        assert!(verdict(&result(Ended::Complete, &["busy"])).is_ok(), "nothing was to be judged");
+    }
 
     #[test]
     fn tenants_that_no_second_names_cannot_end_a_run() {

@@ -10,7 +10,7 @@ use sluis_bench::session::{self, Lines, SessionError, Stand};
 use sluis_bench::slo::{Slo, time};
 
 use super::load::Load;
-use super::{BenchError, duration, lines, rate, stop, summary};
+use super::{BenchError, duration, end, lines, rate, stop, summary};
 use crate::failure::Failure;
 
 /// Find the knee and the highest rate that holds the pass lines for long
@@ -58,6 +58,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         sustain: args.sustain,
     };
     let schedule = |rate, time| Schedule::constant(rate, time).map_err(|error| SessionError::Asked(error.to_string()));
+    // One that cannot be is refused before an hour of looks.
+    schedule(args.start, args.sustain)?;
     let job = args.load.job("saturate", schedule(args.start, args.probe)?)?;
     let mut stand = Stand::new(&job, args.load.surroundings()?)?;
     super::run::check_lines(Some(&args.slo), stand.tenants(), stand.has_sink())?;
@@ -70,16 +72,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         session::run(&job, &stand, Lines::default(), &stop, |_, _| ())
     };
     let found = search(&settings, measure, tell)?;
-    if let Some(sustained) = &found.sustained {
-        summary::show(sustained)?;
-    }
-    crate::say(&told(&found))?;
-    let written = files(&args, &found);
-    judged(&found).and(written)
+    end(judged(&found), files(&args, &found), show(&found))
 }
 
 /// One look, as it ends.
-#[allow(clippy::print_stderr)]
 fn tell(probe: &Probe) {
     let phase = match probe.phase {
         Phase::Climb => "climb",
@@ -89,13 +85,21 @@ fn tell(probe: &Probe) {
     };
     let broken = probe.verdict.lines.iter().find(|line| !line.holds);
     let verdict = broken.map_or("holds".to_owned(), |line| format!("{}: {}", line.wanted, line.seen));
-    eprintln!(
+    crate::mention(&format!(
         "{phase:<8} {:>9.0}/s  achieved {:>9.0}/s  p50 {:>8}  p99 {:>8}  {verdict}",
         probe.rate,
         probe.achieved,
         time(probe.p50_us),
         time(probe.p99_us)
-    );
+    ));
+}
+
+/// The long look, where one held, and what was found.
+fn show(found: &Saturation) -> std::io::Result<()> {
+    if let Some(sustained) = &found.sustained {
+        summary::show(sustained)?;
+    }
+    crate::say(&told(found))
 }
 
 fn told(found: &Saturation) -> String {
@@ -108,13 +112,18 @@ fn told(found: &Saturation) -> String {
         }
         Outcome::Nothing { rate, why } => format!("nothing holds: even at {rate:.1}/s, {why}"),
         Outcome::Generator { rate, held, why } => {
-            let held =
-                held.map_or("no rate below held".to_owned(), |held| format!("{held:.0}/s held for a short look"));
-            format!("the generator was the limit at {rate:.0}/s ({why}); {held}")
+            format!("the generator was the limit at {rate:.0}/s ({why}); {}", held_shortly(*held, "no rate below"))
+        }
+        Outcome::Failed { rate, held, why } => {
+            format!("{rate:.0}/s could not be looked at ({why}); {}, knee {knee}", held_shortly(*held, "no rate"))
         }
         Outcome::Unsteady { rate, why } => format!("no rate holds for long: at {rate:.0}/s, {why}"),
         Outcome::Interrupted => "interrupted".to_owned(),
     }
+}
+
+fn held_shortly(held: Option<f64>, none: &str) -> String {
+    held.map_or(format!("{none} held"), |held| format!("{held:.0}/s held for a short look"))
 }
 
 fn files(args: &Args, found: &Saturation) -> Result<(), Failure> {
@@ -136,6 +145,7 @@ fn judged(found: &Saturation) -> Result<(), Failure> {
             BenchError::Broken("no rate holds the pass lines".to_owned())
         }
         Outcome::Generator { .. } => BenchError::Failed("not found: the generator was the limit".to_owned()),
+        Outcome::Failed { .. } => BenchError::Failed("not found: a look failed".to_owned()),
         Outcome::Interrupted => BenchError::Interrupted,
     }))
 }

@@ -7,7 +7,7 @@ use sluis_bench::load::Stop;
 use sluis_bench::result::{RunResult, probe};
 use sluis_bench::scenario::{self, Options, Outcome, Scenario};
 
-use super::{BenchError, load, stop, summary};
+use super::{BenchError, end, load, stop, summary};
 use crate::failure::Failure;
 
 /// Run scenarios: a gateway with its parts, a load, a fault, and the lines that have to hold
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for scenario in &scenarios {
         let ran = one(args, scenario, several, &stop);
         let interrupted = matches!(&ran, Err(Failure::Bench(BenchError::Interrupted)));
-        first = first.and(ran);
+        first = first_of(first, ran);
         if interrupted {
             break;
         }
@@ -84,8 +84,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     first
 }
 
+/// The first failure, but one to show a result, which says nothing about it, only where there is no other.
+fn first_of(first: Result<(), Failure>, next: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, next) {
+        (Err(Failure::Output(_)), Err(next)) => Err(next),
+        (first, next) => first.and(next),
+    }
+}
+
 fn one(args: &Args, scenario: &Scenario, several: bool, stop: &Stop) -> Result<(), Failure> {
-    let own = || std::env::current_exe().map_err(Failure::from);
+    let own = || std::env::current_exe().map_err(|error| BenchError::Failed(format!("this program: {error}")));
     let options = Options {
         sluis: args.sluis.clone().map_or_else(own, Ok)?,
         components: args.components.clone(),
@@ -101,9 +109,8 @@ fn one(args: &Args, scenario: &Scenario, several: bool, stop: &Stop) -> Result<(
     match outcome.map_err(|error| BenchError::Failed(format!("{}: {error}", scenario.name)))? {
         Outcome::Skipped { why } => Ok(crate::say(&format!("{}: SKIPPED: {why}", scenario.name))?),
         Outcome::Ran(result) => {
-            summary::show(&result)?;
             let written = files(args, several, &result);
-            super::run::verdict(&result).and(written)
+            end(super::run::verdict(&result), written, summary::show(&result))
         }
     }
 }
@@ -135,4 +142,19 @@ fn text(name: &str) -> Result<String, Failure> {
         return Err(BenchError::Usage(format!("there is no scenario `{name}`; there are {names}, and files")).into());
     }
     Ok(load::read(path).map_err(|error| BenchError::Usage(format!("{name}: {error}")))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_who_has_seen_enough_hides_no_later_verdict() {
+        let unread = || Err(Failure::Output(std::io::ErrorKind::BrokenPipe.into()));
+        let broken = || Err(BenchError::Broken("the pass lines are broken".to_owned()).into());
+        assert!(matches!(first_of(unread(), broken()), Err(Failure::Bench(BenchError::Broken(_)))));
+        assert!(matches!(first_of(broken(), unread()), Err(Failure::Bench(BenchError::Broken(_)))));
+        assert!(matches!(first_of(unread(), Ok(())), Err(Failure::Output(_))));
+        assert!(first_of(Ok(()), Ok(())).is_ok());
+    }
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM: once to end with what there is, twice to end at once.
 
+use sluis_bench::live;
 use sluis_bench::load::Stop;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,7 +15,6 @@ pub fn on_signal(stop: &Stop) -> std::io::Result<()> {
     Ok(())
 }
 
-#[allow(clippy::print_stderr)]
 async fn wait(stop: &Stop) {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
     for first in [true, false] {
@@ -24,9 +24,11 @@ async fn wait(stop: &Stop) {
         }
         if first {
             stop.tell();
-            eprintln!("\nending; once more to end at once, without a result");
+            crate::mention("\nending; once more to end at once, without a result");
         }
     }
+    // No destructor does it any more.
+    live::give_back();
     #[allow(clippy::disallowed_methods, reason = "asked for twice: nothing is left to be tidied up for")]
     std::process::exit(i32::from(super::INTERRUPTED));
 }

@@ -90,7 +90,12 @@ fn latencies(all: &Tally) -> String {
         row.push(time(histogram.max() as f64));
         row
     };
-    render(&heading, &[row("response", &all.response), row("service", &all.service)])
+    let mut rows = vec![row("response", &all.response)];
+    if let Some(ok) = all.response_ok().filter(|ok| (1..all.response.count()).contains(&ok.count())) {
+        rows.push(row("response (ok)", ok));
+    }
+    rows.push(row("service", &all.service));
+    render(&heading, &rows)
 }
 
 fn tenants(result: &RunResult) -> String {
@@ -133,8 +138,13 @@ fn tenants(result: &RunResult) -> String {
 
 fn delivery(result: &RunResult) -> String {
     result.delivery.as_ref().map_or(String::new(), |found| {
+        let outstanding = match found.outstanding {
+            0 => String::new(),
+            count => format!("  still under way {count}"),
+        };
         format!(
-            "accepted {}  arrived {}  lost {}  duplicated {}  out of order {}  unacknowledged {}  invented {}\n",
+            "accepted {}  arrived {}  lost {}{outstanding}  duplicated {}  out of order {}  unacknowledged {}  \
+             invented {}\n",
             found.accepted,
             found.arrived,
             found.lost,

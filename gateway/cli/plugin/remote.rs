@@ -202,6 +202,9 @@ pub async fn status(args: &Status) -> Result<(), Failure> {
     let project = Project::open(&args.target.folder.dir)?;
     let plugin = args.target.ask(Method::GET, args.target.plugin(&project, ""), Bytes::new()).await?.json();
     say_rollout(&plugin["rollout"])?;
+    if plugin["file"] == true {
+        crate::say("  a file of plugins.dir fills its slots until a version is deployed")?;
+    }
     for (who, record) in ["candidate", "stable"].map(|who| (who, &plugin["trial"][who])) {
         if record.is_object() {
             let [calls, faults, errors, micros] =

@@ -1,5 +1,7 @@
 //! Reading a request's body: whole up to a cap where somebody needs it, and never before somebody does.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::protocols::http::ServerSession;
@@ -8,6 +10,7 @@ use sluis_model::refusal::Refusal;
 use crate::forward::Failure;
 use crate::forward::exchange::{AttemptError, client_attempt_error};
 use crate::forward::head::BodyLength;
+use crate::patience::Patience;
 
 /// `Content-Length`, where there is a well-formed one.
 pub fn declared_length(session: &ServerSession) -> Option<u64> {
@@ -37,8 +40,9 @@ pub async fn invite(session: &mut ServerSession) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole body, at most `cap` bytes. A declared length past the cap is refused before a byte is read.
-pub async fn read_whole(session: &mut ServerSession, cap: usize) -> Result<Bytes, Failure> {
+/// The whole body, at most `cap` bytes, as fast as `body_timeout` wants it. A declared length past the cap is refused before
+/// a byte is read.
+pub async fn read_whole(session: &mut ServerSession, cap: usize, body_timeout: Duration) -> Result<Bytes, Failure> {
     let declared = declared_length(session);
     if declared.is_some_and(|length| length > cap as u64) {
         return Err(Refusal::BodyTooLarge.into());
@@ -47,12 +51,14 @@ pub async fn read_whole(session: &mut ServerSession, cap: usize) -> Result<Bytes
         return Ok(Bytes::new());
     }
     invite(session).await?;
-    let Some(first) = next(session).await? else {
+    let mut patience = Patience::new(body_timeout);
+    let mut next = async || patience.next(session).await.map_err(|error| unread(&error));
+    let Some(first) = next().await? else {
         return Ok(Bytes::new());
     };
     // One read is the common case: its bytes are the body, without another copy.
     if first.len() <= cap && declared == Some(first.len() as u64) {
-        return match next(session).await? {
+        return match next().await? {
             None => Ok(first),
             Some(_) => Err(Refusal::MalformedRequest.into()),
         };
@@ -65,15 +71,15 @@ pub async fn read_whole(session: &mut ServerSession, cap: usize) -> Result<Bytes
             return Err(Refusal::BodyTooLarge.into());
         }
         whole.extend_from_slice(&bytes);
-        piece = next(session).await?;
+        piece = next().await?;
     }
     Ok(whole.freeze())
 }
 
-async fn next(session: &mut ServerSession) -> Result<Option<Bytes>, Failure> {
-    session.read_request_body().await.map_err(|error| match client_attempt_error(&error) {
+fn unread(error: &pingora::Error) -> Failure {
+    match client_attempt_error(error) {
         AttemptError::ClientMalformed => Refusal::MalformedRequest.into(),
         AttemptError::ClientTimeout => Refusal::RequestTimeout.into(),
         _ => Failure::ClientGone,
-    })
+    }
 }

@@ -13,7 +13,6 @@ use sluis_model::plan::Sink;
 use sluis_model::refusal::Refusal;
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::event_status::EVENTS_PATH;
 use crate::idempotency;
 use crate::reply::json_head;
@@ -84,7 +83,7 @@ pub async fn enqueue(
         attributes: enqueue.attributes,
         correlation_id: correlation_id.clone(),
         traceparent: Some(enqueue.traceparent),
-        accepted_at: Clock::unix_millis(),
+        accepted_at: app.ledger.now(),
     };
     let queue_bytes = tenant.tenant.limits.queue_bytes;
     let kept = match claim {

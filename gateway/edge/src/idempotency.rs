@@ -6,7 +6,7 @@ use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
-use sluis_ledger::{Claim, ClaimFault, Claimed, Keyed, Place, StoredAnswer};
+use sluis_ledger::{Claim, ClaimFault, ClaimQuota, Claimed, Keyed, Place, StoredAnswer};
 use sluis_model::idempotency::{Fingerprinted, Idempotency, Keep, extract, fingerprint, storable};
 use sluis_model::plan::Route;
 use sluis_model::refusal::Refusal;
@@ -17,8 +17,8 @@ use crate::head::Inbound;
 use crate::reply::CORRELATION_ID;
 use crate::state::Context;
 
-/// Largest body of an answer that is kept. Answers to what changes something are short, and a tenant may have a million
-/// of them in the ledger; a larger one would also have to be held back until it has come to its end.
+/// Largest body of an answer that is kept. Answers to what changes something are short, and what a tenant may have of
+/// them in the ledger is for many; a larger one would also have to be held back until it has come to its end.
 pub const KEPT_BYTES: usize = 256 * 1024;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -65,7 +65,7 @@ pub async fn claim(
         place: Place { route: route.name.clone(), key: key.as_str().into() },
         fingerprint: fingerprint(settings.fingerprint, &request),
         ttl: u64::try_from(settings.ttl.as_millis()).unwrap_or(u64::MAX),
-        max_keys: tenant.limits.idempotency_keys as u64,
+        quota: ClaimQuota { keys: tenant.limits.idempotency_keys as u64, bytes: tenant.limits.idempotency_bytes },
         resend: route.retry_unsafe,
     };
     let claimed = cx.app.ledger.claim(keyed).await.map_err(|error| unreadable(&error))?;

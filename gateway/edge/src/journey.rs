@@ -193,7 +193,7 @@ async fn keep(
     let body = match (kept.body.or(data), &request.body) {
         (Some(body), _) => body,
         (None, RequestBody::Whole(body)) => body.clone(),
-        (None, RequestBody::Stream) => return Err(Refusal::Internal.into()),
+        (None, RequestBody::Stream(_)) => return Err(Refusal::Internal.into()),
     };
     let sent_type = Some(event_type).filter(|sent| !sent.is_empty()).map(Arc::from);
     let event = Enqueue {
@@ -303,7 +303,7 @@ async fn depart(
         claim.begin().await.map_err(|fault| Stranded::before(idempotency::unclaimed(fault)))?;
     }
     let body = way.body.clone().map_or_else(|| request.body.clone(), RequestBody::Whole);
-    if matches!(body, RequestBody::Stream) {
+    if matches!(body, RequestBody::Stream(_)) {
         body::invite(session).await.map_err(Stranded::before)?;
     }
     let outgoing = outgoing(session, request, way, &body, record);
@@ -368,7 +368,7 @@ fn outgoing_length(session: &mut ServerSession, body: &RequestBody) -> BodyLengt
             BodyLength::None => BodyLength::None,
             _ => BodyLength::Known(0),
         },
-        RequestBody::Stream => body::length(session),
+        RequestBody::Stream(_) => body::length(session),
     }
 }
 

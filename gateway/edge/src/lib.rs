@@ -26,6 +26,7 @@ mod lagging;
 pub mod load;
 pub mod metrics;
 pub mod observe;
+mod patience;
 pub mod record;
 pub mod recorder;
 pub mod relay;

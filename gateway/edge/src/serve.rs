@@ -152,9 +152,10 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     let admitted = admitted?;
 
     let keyed = idempotency::of(&admitted.route.route, &session.req_header().method);
+    let body_timeout = cx.generation.plan.server.limits.body_timeout;
     let (mut body, mut claim) = (None, None);
     if let Some(settings) = keyed {
-        let whole = read_whole(session, &admitted).await?;
+        let whole = read_whole(session, &admitted, body_timeout).await?;
         match idempotency::claim(cx, settings, &admitted, &inbound, session.req_header(), &whole).await? {
             Turn::First(first) => claim = first,
             Turn::Again(stored) => {
@@ -168,7 +169,7 @@ async fn serve(cx: Context<'_>, session: &mut ServerSession, record: &mut Record
     record.picked(picked.as_ref());
     let body = match body {
         Some(body) => body,
-        None => read_body(session, &admitted, picked.as_ref()).await?,
+        None => read_body(session, &admitted, picked.as_ref(), body_timeout).await?,
     };
     let mut request = Request { inbound, admitted, picked, body, claim };
     let decision = match decide(cx, session, &request, record).await {
@@ -200,25 +201,30 @@ async fn read_body(
     session: &mut ServerSession,
     admitted: &Admitted<'_>,
     picked: Option<&Picked>,
+    body_timeout: Duration,
 ) -> Result<RequestBody, Failure> {
     let route = &admitted.route.route;
     let guest_reads = picked.is_some_and(|picked| picked.reads_body());
     if guest_reads || route.action.enqueue.is_some() || route.body_format != BodyFormat::Any {
-        return Ok(RequestBody::Whole(read_whole(session, admitted).await?));
+        return Ok(RequestBody::Whole(read_whole(session, admitted, body_timeout).await?));
     }
     match body::length(session) {
         BodyLength::None => Ok(RequestBody::Whole(Bytes::new())),
         BodyLength::Known(length) if length <= ONE_WRITE as u64 => {
-            Ok(RequestBody::Whole(body::read_whole(session, ONE_WRITE).await?))
+            Ok(RequestBody::Whole(body::read_whole(session, ONE_WRITE, body_timeout).await?))
         }
-        _ => Ok(RequestBody::Stream),
+        _ => Ok(RequestBody::Stream(body_timeout)),
     }
 }
 
 /// All of the body, which is what its route demands.
-async fn read_whole(session: &mut ServerSession, admitted: &Admitted<'_>) -> Result<Bytes, Failure> {
+async fn read_whole(
+    session: &mut ServerSession,
+    admitted: &Admitted<'_>,
+    body_timeout: Duration,
+) -> Result<Bytes, Failure> {
     let route = &admitted.route.route;
-    let body = body::read_whole(session, route.body_limit).await?;
+    let body = body::read_whole(session, route.body_limit, body_timeout).await?;
     if route.body_format.admits(&body) { Ok(body) } else { Err(Refusal::MalformedJson.into()) }
 }
 
@@ -253,7 +259,7 @@ async fn decide(
         correlation_id: &record.correlation_id,
         body: match body {
             RequestBody::Whole(body) => body,
-            RequestBody::Stream => &[],
+            RequestBody::Stream(_) => &[],
         },
     };
     let asked = Asked { route: admitted.route, tenant, picked };

@@ -3,17 +3,16 @@
 //! [CHECKPOINT_PAGES] [MAX_BATCH] [TENANTS]`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod common;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sluis_ledger::{Ledger, Observer, Options};
-use sluis_model::event::{EventSink, NewEvent};
-use sluis_model::lane::Lane;
-use sluis_model::plan;
-use sluis_model::shedding::Shedding;
-use uuid::Uuid;
+use sluis_model::event::NewEvent;
 
 /// Commit times in microseconds, and events per commit.
 #[derive(Default)]
@@ -30,23 +29,7 @@ impl Observer for Commits {
 }
 
 fn event(tenant: usize) -> NewEvent {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    NewEvent {
-        id: Uuid::now_v7(),
-        tenant: format!("org-{tenant}").into(),
-        route: "orders".into(),
-        event_type: "erp.order.created".into(),
-        key: None,
-        content_type: "application/json".into(),
-        body: vec![b'x'; 1024].into(),
-        sinks: vec![EventSink::unordered("erp")],
-        lane: Lane::Normal,
-        causation_id: None,
-        attributes: Vec::new(),
-        correlation_id: "0123456789abcdef0123456789abcdef".into(),
-        traceparent: Some("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".into()),
-        accepted_at: now.as_millis() as u64,
-    }
+    NewEvent { tenant: format!("org-{tenant}").into(), ..common::event(&Bytes::from_static(&[b'x'; 1024])) }
 }
 
 fn percentile(sorted: &[u64], p: f64) -> u64 {
@@ -69,16 +52,9 @@ fn main() {
     for callers in [1usize, 16, 128, 1024] {
         let _ = std::fs::remove_dir_all(&dir);
         let commits = Arc::new(Commits::default());
-        let settings = plan::Ledger {
-            max_bytes: 1 << 40,
-            retention: Duration::from_secs(3600),
-            dead_retention: Duration::from_secs(3600),
-            max_batch,
-            shedding: Shedding { low: 100, normal: 100 },
-        };
         let options =
             Options { observer: Arc::clone(&commits) as _, page_size, checkpoint_pages, ..Options::default() };
-        let ledger = Arc::new(Ledger::open_with(&dir, &settings, options).unwrap());
+        let ledger = Arc::new(Ledger::open_with(&dir, &common::settings(max_batch), options).unwrap());
         let (rate, answers) = runtime.block_on(drive(&ledger, callers, tenants, Duration::from_secs(seconds)));
         runtime.block_on(ledger.close());
         let mut took = commits.took.lock().unwrap().clone();

@@ -3,49 +3,29 @@
 //! `cargo run --release -p sluis-ledger --example drain -- [EVENTS] [DELIVER] [CONCURRENCY] [DIR]`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::{event, settings};
 use http_body_util::{BodyExt, Empty};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluis_ledger::{Ledger, Observer, Options};
 use sluis_model::breaker::BreakerSettings;
-use sluis_model::event::{DeliveryState, EventSink, NewEvent};
-use sluis_model::lane::Lane;
+use sluis_model::event::DeliveryState;
 use sluis_model::maintenance::Calendar;
 use sluis_model::pacing::PacingSettings;
 use sluis_model::plan;
 use sluis_model::retry::RetrySettings;
-use sluis_model::shedding::Shedding;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use uuid::Uuid;
-
-fn event(body: &Bytes) -> NewEvent {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    NewEvent {
-        id: Uuid::now_v7(),
-        tenant: "acme".into(),
-        route: "orders".into(),
-        event_type: "erp.order.created".into(),
-        key: None,
-        content_type: "application/json".into(),
-        body: body.clone(),
-        sinks: vec![EventSink::unordered("erp")],
-        lane: Lane::Normal,
-        causation_id: None,
-        attributes: Vec::new(),
-        correlation_id: "0123456789abcdef0123456789abcdef".into(),
-        traceparent: None,
-        accepted_at: now.as_millis() as u64,
-    }
-}
 
 /// Commits, and changes in them.
 #[derive(Default)]
@@ -56,12 +36,6 @@ impl Observer for Commits {
         self.0.fetch_add(1, Ordering::Relaxed);
         self.1.fetch_add(batch as u64, Ordering::Relaxed);
     }
-}
-
-fn settings() -> plan::Ledger {
-    let week = Duration::from_secs(7 * 86_400);
-    let shedding = Shedding { low: 100, normal: 100 };
-    plan::Ledger { max_bytes: 1 << 40, retention: week, dead_retention: week, max_batch: 1024, shedding }
 }
 
 /// Resident memory of this process in MiB.
@@ -154,7 +128,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let rate = |n: u64, since: Instant| n as f64 / since.elapsed().as_secs_f64();
 
-    let ledger = Arc::new(Ledger::open(&dir, &settings()).unwrap());
+    let ledger = Arc::new(Ledger::open(&dir, &settings(1024)).unwrap());
     let started = Instant::now();
     runtime.block_on(accept(&ledger, events));
     println!("accepted {events} events at {:.0}/s", rate(events as u64, started));
@@ -166,7 +140,7 @@ fn main() {
     let started = Instant::now();
     let commits = Arc::new(Commits::default());
     let options = Options { observer: Arc::clone(&commits) as _, ..Options::default() };
-    let ledger = Arc::new(Ledger::open_with(&dir, &settings(), options).unwrap());
+    let ledger = Arc::new(Ledger::open_with(&dir, &settings(1024), options).unwrap());
     let waiting = ledger.backlog().count(DeliveryState::Ready);
     println!("opened with {waiting} waiting in {:?}; {} MiB resident", started.elapsed(), resident());
     let started = Instant::now();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
-use sluis_model::idempotency::{Entry, Verdict, judge};
+use sluis_model::idempotency::{ClaimState, Entry, Verdict, judge};
 use uuid::Uuid;
 
 use crate::error::ReadError;
@@ -26,6 +26,15 @@ pub struct Place {
     pub key: Arc<str>,
 }
 
+/// What a tenant may have. The oldest finished claims make room for new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimQuota {
+    /// Claims.
+    pub keys: u64,
+    /// Bytes of the answers that are kept for them, and an eighth more for a moment.
+    pub bytes: u64,
+}
+
 /// A request under a key.
 #[derive(Debug, Clone)]
 pub struct Keyed {
@@ -37,8 +46,8 @@ pub struct Keyed {
     pub fingerprint: [u8; 32],
     /// The claim is forgotten so long after its request was answered, in milliseconds.
     pub ttl: u64,
-    /// Claims that the tenant may have.
-    pub max_keys: u64,
+    /// What the tenant may have.
+    pub quota: ClaimQuota,
     /// Whether a request of which nobody knows what became may be sent again.
     pub resend: bool,
 }
@@ -95,8 +104,8 @@ pub enum ClaimFault {
     /// Somebody has it.
     #[error("the key is taken")]
     Taken,
-    /// The tenant has as many as it may, and all are in use.
-    #[error("the tenant has too many keys")]
+    /// The tenant has as many as it may, and all are in use; or an answer has no room beside the others.
+    #[error("the tenant has too many keys, or too much is kept for them")]
     Full,
     /// Storage does not answer now.
     #[error("storage does not answer now")]
@@ -109,7 +118,7 @@ pub(crate) struct NewClaim {
     pub place: Place,
     pub fingerprint: [u8; 32],
     pub expires_at: u64,
-    pub max_keys: u64,
+    pub quota: ClaimQuota,
     pub answer: StoredAnswer,
     /// It is stored already that a request was about to leave.
     pub begun: bool,
@@ -147,10 +156,10 @@ impl Claim {
     /// # Errors
     /// Where the tenant has too many keys in use, or storage does not answer.
     pub async fn begin(&mut self) -> Result<(), ClaimFault> {
-        let Keyed { fingerprint, max_keys, ttl, .. } = self.keyed;
+        let Keyed { fingerprint, quota, ttl, .. } = self.keyed;
         let expires_at = self.ledger.clock.now().saturating_add(ttl);
         self.stored = Stored::Asked;
-        let begun = self.edit(ClaimChange::Begin { fingerprint, expires_at, max_keys }).await;
+        let begun = self.edit(ClaimChange::Begin { fingerprint, expires_at, quota }).await;
         self.stored = if begun.is_ok() { Stored::Begun } else { Stored::Nothing };
         begun
     }
@@ -162,7 +171,7 @@ impl Claim {
         }
         let expires_at = self.ledger.clock.now().saturating_add(self.keyed.ttl);
         // What cannot be recorded stays unknown.
-        self.edit(ClaimChange::Complete { answer, expires_at }).await?;
+        self.edit(ClaimChange::Complete { answer, expires_at, quota: self.keyed.quota }).await?;
         self.stored = Stored::Nothing;
         Ok(())
     }
@@ -176,10 +185,10 @@ impl Claim {
 
     /// What goes into the transaction of an event, which is then answered with `answer`.
     pub(crate) fn with_event(&self, answer: StoredAnswer, accepted_at: u64) -> NewClaim {
-        let Keyed { place, fingerprint, ttl, max_keys, .. } = &self.keyed;
+        let Keyed { place, fingerprint, ttl, quota, .. } = &self.keyed;
         let expires_at = accepted_at.saturating_add(*ttl);
-        let (place, fingerprint, max_keys) = (place.clone(), *fingerprint, *max_keys);
-        NewClaim { place, fingerprint, expires_at, max_keys, answer, begun: self.stored == Stored::Begun }
+        let (place, fingerprint, quota) = (place.clone(), *fingerprint, *quota);
+        NewClaim { place, fingerprint, expires_at, quota, answer, begun: self.stored == Stored::Begun }
     }
 
     /// The transaction of its event is on stable storage, and the claim with it.
@@ -188,10 +197,17 @@ impl Claim {
     }
 
     async fn edit(&self, change: ClaimChange) -> Result<(), ClaimFault> {
+        self.ledger.store.claim(self.to_edit(change)).await
+    }
+
+    /// The same without waiting.
+    fn edit_later(&self, change: ClaimChange) {
+        self.ledger.store.claim_later(self.to_edit(change));
+    }
+
+    fn to_edit(&self, change: ClaimChange) -> ClaimEdit {
         let Keyed { tenant, place, .. } = &self.keyed;
-        let at = self.ledger.clock.now();
-        let edit = ClaimEdit { tenant: tenant.to_string(), place: place.clone(), change, at };
-        self.ledger.store.claim(edit).await
+        ClaimEdit { tenant: tenant.to_string(), place: place.clone(), change, at: self.ledger.clock.now() }
     }
 }
 
@@ -205,9 +221,8 @@ impl Drop for Claim {
             Stored::Begun => Some(ClaimChange::Unknown),
         };
         if let Some(change) = change {
-            // Written without anybody waiting for it; should it fail, whoever asks next is told the same.
-            let (tenant, place, at) = (tenant.to_string(), place.clone(), self.ledger.clock.now());
-            self.ledger.store.claim_later(ClaimEdit { tenant, place, change, at });
+            // Without anybody waiting for it: should it not be written, whoever asks next sees to it.
+            self.edit_later(change);
         }
         self.ledger.in_use.remove(&(Arc::clone(tenant), place.clone()));
     }
@@ -226,12 +241,17 @@ impl Ledger {
             Slot::Vacant(free) => drop(free.insert(keyed.fingerprint)),
         }
         let claim = Claim { ledger: Arc::clone(self), keyed, stored: Stored::Nothing };
-        let found = self.store.find_claim(&claim.keyed.tenant, &claim.keyed.place).await?;
+        let mut found = self.store.find_claim(&claim.keyed.tenant, &claim.keyed.place).await?;
+        // Nobody else has the key, so one that is stored as being in flight was let go: its end is still to be written, or
+        // was refused.
+        if let Some(found) = found.as_mut().filter(|found| found.entry.state == ClaimState::InFlight) {
+            claim.edit_later(ClaimChange::Unknown);
+            found.entry.state = ClaimState::Unknown;
+        }
         let verdict = judge(found.as_ref().map(|found| &found.entry), &claim.keyed.fingerprint, self.clock.now());
         Ok(match (verdict, found) {
             (Verdict::New, _) => Claimed::New(claim),
-            // Nobody has the key, so one that is stored as being in flight was let go, and that is still to be written.
-            (Verdict::Unknown | Verdict::InProgress, _) if claim.keyed.resend => Claimed::New(claim),
+            (Verdict::Unknown, _) if claim.keyed.resend => Claimed::New(claim),
             (Verdict::Replay, Some(Found { answer: Some(answer), .. })) => Claimed::Replay(answer),
             (Verdict::Reused, found) => Claimed::Reused(found.and_then(|found| found.event)),
             // An answer that cannot be read back is as good as none.

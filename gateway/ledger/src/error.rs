@@ -41,6 +41,12 @@ pub enum OpenError {
         /// What the database says.
         reason: String,
     },
+    /// There is no room for what a start has to write, not even in the reserve.
+    #[error("the ledger {path} cannot be opened: its disk is full")]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something in the directory is not what it must be: a link, a directory in the place of a file.
     #[error("{path} is not a regular file")]
     NotAFile {
@@ -118,8 +124,8 @@ pub enum OperateError {
     /// No delivery stands where this can be done to it.
     #[error("no delivery of the event is in a state that allows it")]
     NotPossible,
-    /// It would be sent anew although a newer event of its key was delivered meanwhile.
-    #[error("a newer event of its key was delivered after it was given up")]
+    /// It would be sent anew although a newer event of its key was delivered meanwhile, or is under way.
+    #[error("a newer event of its key was delivered after it was given up, or is under way")]
     Overtaken,
     /// The backlog has no room for the event that takes its place.
     #[error("the backlog is full")]

@@ -35,7 +35,7 @@ pub struct Options {
     pub min_free: u64,
     /// Upper bound of the database file, in pages; none for the disk's own.
     pub max_pages: Option<u32>,
-    /// Pages of the write-ahead log that are moved into the main file at once; the log grows to some times as many.
+    /// Pages of the write-ahead log from which it begins anew once it has been moved into the main file.
     pub checkpoint_pages: u32,
     /// Page size of a new file, a power of two from 512 to 65536.
     pub page_size: u32,
@@ -53,8 +53,8 @@ impl Default for Options {
             accept_timeout: Duration::from_secs(2),
             min_free: 64 << 20,
             max_pages: None,
-            // 16 MiB: commits meanwhile take longer, and those would for longer at once with more.
-            checkpoint_pages: 2048,
+            // 64 MiB, which a start after a crash has to read.
+            checkpoint_pages: 8192,
             page_size: tuning.page_size,
             cache_kib: tuning.cache_kib,
         }
@@ -128,6 +128,12 @@ impl Ledger {
             accept_timeout,
             min_free,
         })
+    }
+
+    /// Milliseconds since the epoch by the clock that schedules go by: what is to be accepted now was accepted then. The
+    /// system's own clock may have been set since the start.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Whether an event of this tenant and lane could be accepted now: a cheap look at counters, worth taking before a

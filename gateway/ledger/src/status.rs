@@ -89,7 +89,8 @@ pub struct HistoryEntry {
     pub sink: Option<String>,
     /// The state entered.
     pub state: &'static str,
-    /// Who did it: `gateway`, `worker`, `recovery`, `config`.
+    /// Who did it: `gateway`, `worker`, `order` (of its key), `breaker`, `maintenance`, `config`, `recovery`, `repair`, or
+    /// somebody: `operator:…`, `tenant:…`.
     pub actor: String,
     /// Why.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -35,7 +35,7 @@ pub struct NewEvent {
     pub correlation_id: Arc<str>,
     /// W3C `traceparent` of the request.
     pub traceparent: Option<Arc<str>>,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch, by the ledger's own clock: it is due from then on, and its age counts from then.
     pub accepted_at: u64,
 }
 
@@ -228,7 +228,7 @@ pub enum EventState {
     Superseded,
     /// Operators gave up what newer events did not take the place of.
     Discarded,
-    /// Nothing is left to do for it but its replays, which are events of their own.
+    /// It was sent anew with another body, as an event of its own, and nothing else is left to do for it.
     Replayed,
 }
 

@@ -25,6 +25,7 @@ pub mod pointer;
 pub mod prefer;
 pub mod refusal;
 pub mod retry;
+pub mod retry_queue;
 pub mod rollout;
 pub mod route;
 pub mod schedule;

@@ -182,6 +182,13 @@ impl RetrySettings {
         let due = failed.now.saturating_add(millis(self.delay(failed.attempt, failed.jitter)));
         Next::Retry(due.max(floor).min(end))
     }
+
+    /// Until when at most a retry may be put off for reasons that are not its own: between half of the longest wait and
+    /// all of it, so that many do not go at once, and not beyond `max_age`.
+    pub fn latest(&self, accepted_at: u64, now: u64, jitter: f64) -> u64 {
+        let wait = self.max.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
+        now.saturating_add(millis(wait)).min(accepted_at.saturating_add(millis(self.max_age)))
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

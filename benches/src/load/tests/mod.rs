@@ -5,13 +5,15 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
 
-use super::{Bounds, Expect, LoadError, Planned, Protocol, Run, Schedule, Source, Stop, Target, run};
+use super::{
+    Bounds, Expect, LoadError, Planned, Prepared, Protocol, Run, Schedule, Source, Stop, Target, run, threads,
+};
 use crate::record::{Digits, Failure, Tally};
 
 /// Requests for the paths in turn.
@@ -22,6 +24,8 @@ struct Paths {
     planned: Mutex<Vec<u64>>,
     answered: AtomicU64,
     unanswered: AtomicU64,
+    /// When the first was asked for.
+    first: OnceLock<Instant>,
     /// Told at this number.
     stop: Option<(u64, Stop)>,
 }
@@ -36,6 +40,7 @@ impl Paths {
             planned: Mutex::default(),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            first: OnceLock::new(),
             stop: None,
         }
     }
@@ -47,6 +52,7 @@ impl Source for Paths {
     }
 
     fn plan(&self, number: u64) -> Planned {
+        self.first.get_or_init(Instant::now);
         self.planned.lock().unwrap().push(number);
         let path = self.paths[(number % self.paths.len() as u64) as usize];
         let request = Request::post(path).body(Bytes::from_static(b"{}")).unwrap();
@@ -173,6 +179,11 @@ fn http2_in_the_clear() {
     let all = &run.recording.all;
     assert_eq!(all.statuses, BTreeMap::from([(200, 10), (404, 10)]));
     assert!(server::connections(&server) <= 2);
+    let error = go(&target(&server, Protocol::Http1), "200/s for 100ms", &bounds(2), &source).unwrap_err();
+    assert!(
+        error.is_unreachable() && error.to_string().contains("does not speak HTTP/1.1: it speaks HTTP/2"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -190,20 +201,54 @@ fn tls_with_either_protocol() {
     assert!(matches!(distrusting, LoadError::Tls { .. }), "{distrusting}");
 
     // Spoken to in the clear.
-    let clear = target(&server.replace("https", "http"), Protocol::Http1);
-    let run = go(&clear, "100/s for 50ms", &bounds(2), &source).unwrap();
-    let all = &run.recording.all;
-    assert_eq!(all.failed, 5);
-    assert!(
-        all.failures.keys().all(|failure| matches!(failure, Failure::Protocol | Failure::Reset)),
-        "{:?}",
-        all.failures
-    );
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let clear = target(&server.replace("https", "http"), protocol);
+        let error = go(&clear, "100/s for 50ms", &bounds(2), &source).unwrap_err();
+        assert!(error.is_unreachable() && error.to_string().contains("it speaks TLS"), "{error}");
+    }
+}
+
+#[test]
+fn a_run_begins_at_its_moment_and_its_target_was_found_before() {
+    let server = server::start(server::http1);
+    let source = Arc::new(Paths::new(&["/200"]));
+    let bounds = Bounds { warm_up: Duration::from_millis(50), ..bounds(2) };
+    let prepared = Prepared::new(&target(&server, Protocol::Http1), &bounds).unwrap();
+    let (start, dynamic): (_, Arc<dyn Source>) = (Instant::now() + Duration::from_millis(200), source.clone());
+    let run = prepared.run(&"100/s for 50ms".parse().unwrap(), &dynamic, start, &Stop::new(), |_| {}).unwrap();
+    assert!(*source.first.get().unwrap() >= start);
+    assert_eq!((run.recording.all.ok, source.answered.load(Ordering::Relaxed)), (5, 10));
+    // One that is stopped before its moment sends nothing.
+    let (stop, later) = (Stop::new(), Instant::now() + Duration::from_secs(1_000));
+    stop.tell();
+    let run = prepared.run(&"100/s for 50ms".parse().unwrap(), &dynamic, later, &stop, |_| {}).unwrap();
+    assert_eq!((run.stopped, run.recording.all.intended, source.answered.load(Ordering::Relaxed)), (true, 0, 10));
+}
+
+#[test]
+fn requests_that_waited_for_one_of_few_connections_are_told() {
+    let server = server::start(server::http1);
+    let source = Arc::new(Paths::new(&["/silent"]));
+    let bounds = Bounds { timeout: Duration::from_millis(300), ..bounds(2) };
+    let run = go(&target(&server, Protocol::Http1), "40/s for 200ms", &bounds, &source).unwrap();
+    let warnings = &run.generator.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("one of the 1 that their thread may")), "{warnings:?}");
+}
+
+#[test]
+fn threads_have_enough_connections_for_themselves() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(threads(Protocol::Http1, 1, 100), 1);
+    assert_eq!(threads(Protocol::Http1, 31, 100), 1);
+    assert_eq!(threads(Protocol::Http1, 32, 100), cores.min(2));
+    assert_eq!(threads(Protocol::Http1, 100_000, 1), cores.min(256));
+    assert_eq!(threads(Protocol::Http2, 1, 100), cores.min(6));
 }
 
 #[test]
 fn what_cannot_work_is_said_at_once() {
     let source = Arc::new(Paths::new(&["/200"]));
+    let other = server::start(server::ssh);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = server::start(server::http1);
     for (target, says) in [
@@ -212,6 +257,7 @@ fn what_cannot_work_is_said_at_once() {
         (target("ftp://127.0.0.1", Protocol::Http1), "neither http nor https"),
         (target("/v1/orders", Protocol::Http1), "names no host"),
         (target(&server, Protocol::Http2), "does not speak HTTP/2"),
+        (target(&other, Protocol::Http1), "does not speak HTTP/1.1: it answered `SSH-2.0-O`"),
         (target(&server.replace("http", "https"), Protocol::Http1), "TLS with"),
         (Target { keep_alive: false, ..target(&server, Protocol::Http2) }, "HTTP/1.1 only"),
         (Target { ca: Some("/no/such/ca".into()), ..target("https://127.0.0.1", Protocol::Http1) }, "/no/such/ca"),

@@ -108,6 +108,12 @@ async fn answer(stream: &mut TcpStream, path: &str) -> bool {
     stream.write_all(bytes).await.is_ok() && goes_on
 }
 
+/// Another protocol: its server says its name first (RFC 4253 §4.2).
+pub async fn ssh(mut stream: TcpStream) {
+    let _ = stream.write_all(b"SSH-2.0-OpenSSH\r\n").await;
+    let _ = stream.read(&mut [0; 1]).await;
+}
+
 pub async fn http2(stream: TcpStream) {
     let at = stream.local_addr().unwrap();
     let first = AtomicBool::new(true);

@@ -293,6 +293,7 @@ async fn view(app: &Rollouts, tenant: &TenantState, name: String) -> Result<Plug
     let mut slots: Vec<String> = filled.clone().map(|(slot, _)| slot.to_string()).collect();
     slots.sort_unstable();
     let serving = filled.clone().find_map(|(_, slot)| slot.plugin.serving.load_full());
+    let file = serving.as_ref().is_some_and(|serving| serving.stable().version.is_none());
     let trial = serving.and_then(|serving| {
         let (_, candidate, stable) = serving.trial()?;
         Some(TrialView { candidate: candidate.into(), stable: stable.into() })
@@ -301,6 +302,7 @@ async fn view(app: &Rollouts, tenant: &TenantState, name: String) -> Result<Plug
         name,
         slots,
         rollout: registry.rollout(&id).await?.into(),
+        file,
         trial,
         versions: registry.versions(&id).await?.into_iter().map(VersionView::from).collect(),
     })

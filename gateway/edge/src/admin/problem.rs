@@ -86,7 +86,7 @@ impl Problem {
 
     /// What is to be sent anew may undo what a newer event of its key did.
     pub fn overtaken() -> Self {
-        Problem::new(409, "newer-delivered", "A newer event of its key was delivered meanwhile")
+        Problem::new(409, "newer-delivered", "A newer event of its key was delivered meanwhile, or is under way")
             .detail("sent anew it may undo what the newer one did; `force` sends it all the same")
     }
 

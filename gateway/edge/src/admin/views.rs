@@ -26,6 +26,8 @@ pub struct PluginView {
     /// The tenant's slots that it fills.
     pub slots: Vec<String>,
     pub rollout: RolloutView,
+    /// A file of `plugins.dir` serves, as no version was deployed.
+    pub file: bool,
     /// What the versions in use did since they came into use in this process; absent where a file of `plugins.dir`
     /// serves or nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]

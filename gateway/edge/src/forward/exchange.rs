@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::forward::connect::Transport;
 use crate::forward::h1::{AnswerError, AnswerHead, AnswerReader};
 use crate::forward::h2::{H2Body, next_piece};
+use crate::patience::Patience;
 use crate::upstream::EndpointState;
 
 /// Bodies up to this go out in one write together with the head.
@@ -32,8 +34,8 @@ const EARLY_ANSWER: usize = 1024 * 1024;
 pub enum RequestBody {
     /// All of it; can be sent again.
     Whole(Bytes),
-    /// Still to be read from the client.
-    Stream,
+    /// Still to be read from the client, with this `body_timeout`.
+    Stream(Duration),
 }
 
 /// Why an attempt gave no answer.
@@ -133,6 +135,17 @@ pub struct Client<'s> {
     pub session: &'s mut ServerSession,
     /// The exchange goes on although it goes away.
     pub stays: bool,
+    /// Set while more of its body is waited for: whoever gives up then knows who was slow.
+    pub awaited: &'s AtomicBool,
+}
+
+impl Client<'_> {
+    async fn next_piece(&mut self, patience: &mut Patience) -> pingora::Result<Option<Bytes>> {
+        self.awaited.store(true, Ordering::Relaxed);
+        let piece = patience.next(self.session).await;
+        self.awaited.store(false, Ordering::Relaxed);
+        piece
+    }
 }
 
 /// Sends a request on a connection of its own, reads the answer's head.
@@ -142,7 +155,7 @@ pub async fn over_h1(transport: Transport, request: H1Request, client: Client<'_
             let body = body.clone();
             watching(client, pin!(one_write(transport, request, body))).await
         }
-        _ => side_by_side(transport, request, client.session).await,
+        _ => side_by_side(transport, request, client).await,
     }
 }
 
@@ -167,17 +180,13 @@ async fn one_write(mut transport: Transport, request: H1Request, body: Bytes) ->
     }
 }
 
-async fn side_by_side(
-    transport: Transport,
-    request: H1Request,
-    session: &mut ServerSession,
-) -> Result<Answer, AttemptError> {
+async fn side_by_side(transport: Transport, request: H1Request, client: Client<'_>) -> Result<Answer, AttemptError> {
     let H1Request { head, body, chunked, is_head, max_answer_head } = request;
     let (read_half, mut write_half) = tokio::io::split(transport);
     let mut reader = AnswerReader::new(read_half);
     let mut early = VecDeque::new();
     let (answer, uploaded) = {
-        let upload = upload_h1(session, &mut write_half, head, body, chunked);
+        let upload = upload_h1(client, &mut write_half, head, body, chunked);
         tokio::pin!(upload);
         let mut answer: Option<AnswerHead> = None;
         let mut uploaded = None;
@@ -231,7 +240,7 @@ enum UploadError {
 }
 
 async fn upload_h1<W: AsyncWrite + Unpin>(
-    session: &mut ServerSession,
+    mut client: Client<'_>,
     out: &mut W,
     head: BytesMut,
     body: RequestBody,
@@ -241,8 +250,9 @@ async fn upload_h1<W: AsyncWrite + Unpin>(
     out.write_all(&head).await.map_err(upstream)?;
     match body {
         RequestBody::Whole(body) => out.write_all(&body).await.map_err(upstream)?,
-        RequestBody::Stream => {
-            while let Some(piece) = session.read_request_body().await.map_err(client_error)? {
+        RequestBody::Stream(body_timeout) => {
+            let mut patience = Patience::new(body_timeout);
+            while let Some(piece) = client.next_piece(&mut patience).await.map_err(client_error)? {
                 if piece.is_empty() {
                     continue;
                 }
@@ -284,12 +294,12 @@ pub async fn over_h2(
             };
             watching(client, pin!(exchange)).await
         }
-        RequestBody::Stream => {
+        RequestBody::Stream(body_timeout) => {
             let (pieces, receiver) = mpsc::channel(1);
             let body: H2Body = BodyExt::boxed_unsync(Pieces(receiver));
             let answer = handle.send_request(http::Request::from_parts(head, body));
             tokio::pin!(answer);
-            let upload = upload_h2(client.session, pieces);
+            let upload = upload_h2(client, body_timeout, pieces);
             tokio::pin!(upload);
             let mut uploading = true;
             loop {
@@ -322,9 +332,14 @@ impl hyper::body::Body for Pieces {
     }
 }
 
-async fn upload_h2(session: &mut ServerSession, pieces: mpsc::Sender<io::Result<Bytes>>) -> Result<(), AttemptError> {
+async fn upload_h2(
+    mut client: Client<'_>,
+    body_timeout: Duration,
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), AttemptError> {
+    let mut patience = Patience::new(body_timeout);
     loop {
-        match session.read_request_body().await {
+        match client.next_piece(&mut patience).await {
             Ok(Some(piece)) => {
                 if pieces.send(Ok(piece)).await.is_err() {
                     return Ok(());
@@ -363,7 +378,7 @@ async fn watching<T>(
     client: Client<'_>,
     mut exchange: Pin<&mut impl Future<Output = Result<T, AttemptError>>>,
 ) -> Result<T, AttemptError> {
-    let Client { session, stays } = client;
+    let Client { session, stays, .. } = client;
     tokio::select! {
         biased;
         done = &mut exchange => return done,

@@ -12,6 +12,7 @@ pub mod head;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -93,11 +94,11 @@ pub async fn forward(
     let deadline = job.began + job.total;
     match try_endpoints(session, job, deadline, attempts).await {
         Ok((answer, endpoint)) => {
-            let failed = answer.head.status.is_server_error();
+            let outcome = Outcome::of_status(answer.head.status.as_u16());
             let upstream = job.upstream.clone();
             let mut forwarded = Forwarded { answer, upstream, endpoint, pass: Some(pass), deadline, clock: job.clock };
-            if failed {
-                forwarded.report(Outcome::Failure, Instant::now());
+            if outcome == Outcome::Failure || forwarded.is_done() {
+                forwarded.report(outcome, Instant::now());
             }
             Ok(forwarded)
         }
@@ -177,11 +178,17 @@ async fn attempt(
     let Job { upstream, outgoing, .. } = job;
     let settings = &upstream.settings;
     let body = job.body.clone();
+    let awaited = AtomicBool::new(false);
+    // Whose body did not come in the whole time, and what it was sent to did its part.
+    let late = |reused| match awaited.load(Ordering::Relaxed) {
+        true => Attempt::Failed { error: AttemptError::ClientTimeout, reused },
+        false => Attempt::Deadline,
+    };
     // A streamed body takes as long as its client does: its pace is bounded by the client's read timeout and the
     // whole by `total_timeout`.
     let until = match &body {
         RequestBody::Whole(_) => deadline.min(now + settings.first_byte_timeout),
-        RequestBody::Stream => deadline,
+        RequestBody::Stream(_) => deadline,
     };
     if settings.protocol == UpstreamProtocol::Http2 {
         let (handle, reused) =
@@ -189,10 +196,10 @@ async fn attempt(
         let head = outgoing.encode_h2(&session.req_header().headers, upstream, endpoint).map_err(|_| {
             Attempt::Failed { error: AttemptError::Answer(AnswerError::Malformed("request head")), reused }
         })?;
-        let client = Client { session, stays: job.stays };
+        let client = Client { session, stays: job.stays, awaited: &awaited };
         return match timeout(left(until), over_h2(handle, head, body, client)).await {
             Ok(done) => done.map_err(|error| Attempt::Failed { error, reused }),
-            Err(_) => Err(Attempt::Deadline),
+            Err(_) => Err(late(reused)),
         };
     }
     let kept = if fresh_only { None } else { endpoint.pool.take(now) };
@@ -213,10 +220,10 @@ async fn attempt(
         max_answer_head: settings.response_head_bytes,
     };
     // Pinned here, so that it is not moved into the timeout: it is a few kilobytes.
-    let exchange = pin!(over_h1(transport, request, Client { session, stays: job.stays }));
+    let exchange = pin!(over_h1(transport, request, Client { session, stays: job.stays, awaited: &awaited }));
     match timeout(left, exchange).await {
         Ok(done) => done.map_err(|error| Attempt::Failed { error, reused }),
-        Err(_) => Err(Attempt::Deadline),
+        Err(_) => Err(late(reused)),
     }
 }
 
@@ -241,11 +248,17 @@ impl Forwarded {
         self.answer.body.is_done()
     }
 
-    /// The next piece of the body; errors once the answer breaks off, stalls or passes the total deadline.
+    /// The next piece of the body; errors once the answer breaks off, stalls or passes the total deadline. The breaker
+    /// hears of the end with the last piece, before the client can have it: whoever saw a probe succeed is let in.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let limit = left(self.deadline).min(self.upstream.settings.idle_timeout);
         let failed = match timeout(limit, self.answer.body.next()).await {
-            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Ok(piece)) => {
+                if piece.is_none() || self.is_done() {
+                    self.report(Outcome::Success, Instant::now());
+                }
+                return Ok(piece);
+            }
             Ok(Err(_)) => Refusal::BadUpstreamResponse,
             Err(_) => Refusal::UpstreamTimeout,
         };
@@ -253,7 +266,8 @@ impl Forwarded {
         Err(failed)
     }
 
-    /// The answer came to its end: reports success and keeps the connection for the next request.
+    /// The answer came to its end: keeps the connection for the next request, and reports success of an answer without
+    /// a body, where its head did not tell so.
     pub fn complete(mut self) {
         let now = Instant::now();
         self.report(Outcome::Success, now);

@@ -1,14 +1,17 @@
 //! One attempt: send, judge, record. Nothing of the ledger is locked while the sink takes its time, or the plugin that
 //! may have a say in it (see [`super::hook`]).
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use sluis_model::breaker::{Outcome, Pass};
 use sluis_model::event::Input;
 use sluis_model::plan::Order;
 use sluis_model::retry::{DeadReason, ErrorClass, FailedAttempt, Next};
-use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::hook::{Plugin, plain};
@@ -16,7 +19,7 @@ use super::worker::{Slot, Target};
 use crate::error::WorkError;
 use crate::ledger::Ledger;
 use crate::sink::{Delivery, Failure, SendOutcome};
-use crate::store::{DeliveryId, FailureRow, Move};
+use crate::store::{Damaged, DeliveryId, FailureRow, Move};
 
 const WORKER: &str = "worker";
 /// Between two tries to record an outcome where something is in the way, such as a full disk.
@@ -51,7 +54,7 @@ impl Attempt {
             tracing::info!(sink = %delivery.sink, state = transition.label(), "the sink's breaker changed");
             ledger.store.shared.ring(&delivery.sink);
         }
-        let (change, dead) = judge(&target, id, &delivery, outcome, now, took);
+        let (change, dead) = judge(&target, id, &delivery, (outcome, said), now, took);
         let delivered = change.input == Input::Confirm;
         if record(&ledger, change).await.is_err() {
             return;
@@ -66,19 +69,21 @@ impl Attempt {
     }
 }
 
-/// Sends in a task of its own: a panic in there is a failed attempt, not the end of the worker.
-async fn send(ledger: &Ledger, target: &Arc<Target>, delivery: &Delivery) -> (SendOutcome, Outcome) {
-    let plugin = Plugin::of(ledger, target);
-    let (target, delivery) = (Arc::clone(target), delivery.clone());
-    let task = tokio::spawn(async move {
-        match plugin {
-            Some(plugin) => plugin.send(&target.sink, &delivery).await,
-            None => plain(&target.sink, &delivery).await,
+/// A panic in there is a failed attempt, not one without an end.
+async fn send(ledger: &Ledger, target: &Target, delivery: &Delivery) -> (SendOutcome, Outcome) {
+    let mut exchange = pin!(async {
+        match Plugin::of(ledger, target) {
+            Some(plugin) => plugin.send(&target.sink, delivery).await,
+            None => plain(&target.sink, delivery).await,
         }
     });
-    let _abort = AbortOnDrop(task.abort_handle());
-    task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "an attempt broke off");
+    // After a panic it is only dropped, and what it borrows is only read.
+    let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| exchange.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    });
+    polled.await.unwrap_or_else(|| {
+        tracing::error!(event = %delivery.event_id, sink = %delivery.sink, "an attempt broke off");
         let failure = Failure {
             class: ErrorClass::Ambiguous,
             kind: "internal",
@@ -91,20 +96,12 @@ async fn send(ledger: &Ledger, target: &Arc<Target>, delivery: &Delivery) -> (Se
     })
 }
 
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What follows from an outcome, and why the delivery is given up where it is.
+/// What follows from an outcome and what that says of the sink, and why the delivery is given up where it is.
 fn judge(
     target: &Target,
     id: DeliveryId,
     delivery: &Delivery,
-    outcome: SendOutcome,
+    (outcome, said): (SendOutcome, Outcome),
     now: u64,
     took: Duration,
 ) -> (Move, Option<DeadReason>) {
@@ -143,7 +140,14 @@ fn judge(
     });
     match next {
         Next::Retry(due) => {
-            let due = target.gate.retry_at(due, now);
+            // The budget is the sink's: what failed before it was asked spends none of it.
+            let due = match said {
+                Outcome::Ignored => due,
+                Outcome::Success | Outcome::Failure => {
+                    let latest = target.plan.retry.latest(delivery.since, now, jitter());
+                    target.gate.retry_at(&delivery.tenant, due, latest, now)
+                }
+            };
             (change.input, change.due, change.reason) = (Input::Retry, Some(due), what);
             (change, None)
         }
@@ -176,13 +180,15 @@ pub(super) async fn record(ledger: &Ledger, change: Move) -> Result<(), WorkErro
 }
 
 /// A delivery whose bytes are not those that were accepted is never sent.
-pub(super) async fn bury_damaged(ledger: &Ledger, target: &Target, id: DeliveryId, delivery: &Delivery) {
-    tracing::error!(event = %delivery.event_id, sink = %delivery.sink, "stored bytes do not match their digest");
+pub(super) async fn bury_damaged(ledger: &Ledger, target: &Target, damaged: Damaged) {
+    let Damaged { id, event_id, tenant } = damaged;
+    let sink = &target.plan.name;
+    tracing::error!(event = ?event_id, delivery = ?id, %sink, "stored bytes are not those that were accepted");
     let reason = DeadReason::Poison;
     let give_up = Move::by(WORKER, id, Input::GiveUp, ledger.clock.now());
     let parks = target.plan.order == Order::ParkKey;
     let change = Move { reason: format!("{}: stored bytes are damaged", reason.label()), parks, ..give_up };
     if record(ledger, change).await.is_ok() {
-        ledger.observer.dead(&delivery.tenant, &delivery.sink, reason);
+        ledger.observer.dead(&tenant, sink, reason);
     }
 }

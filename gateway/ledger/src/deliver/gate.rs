@@ -9,6 +9,7 @@ use sluis_model::maintenance::Calendar;
 use sluis_model::pacing::{Pacing, PacingSettings};
 use sluis_model::plan;
 use sluis_model::retry::ErrorClass;
+use sluis_model::retry_queue::RetryQueue;
 
 use crate::ledger::Ledger;
 use crate::sink::SendOutcome;
@@ -35,15 +36,15 @@ pub(super) struct Gate {
 
 struct Pace {
     pacing: Pacing,
-    /// The last retry that was put off past the budget goes at this time.
-    last_retry: u64,
+    /// Retries past the budget.
+    queue: RetryQueue,
     /// Between two of those, milliseconds.
     retry_gap: u64,
 }
 
 impl Pace {
     fn new(settings: PacingSettings) -> Pace {
-        Pace { pacing: Pacing::new(settings), last_retry: 0, retry_gap: retry_gap(settings) }
+        Pace { pacing: Pacing::new(settings), queue: RetryQueue::default(), retry_gap: retry_gap(settings) }
     }
 
     fn set(&mut self, settings: PacingSettings) {
@@ -133,15 +134,14 @@ impl Gate {
         }
     }
 
-    /// When a retry that is due at `due` may go, within the budget of retries; past it they go one after the other.
-    pub fn retry_at(&self, due: u64, now: u64) -> u64 {
+    /// When a tenant's retry that is due at `due` may go, within the budget of retries; past it they go one after the
+    /// other, but are not put off beyond `latest`.
+    pub fn retry_at(&self, tenant: &Arc<str>, due: u64, latest: u64, now: u64) -> u64 {
         let mut pace = self.pace();
-        match pace.pacing.retry_at(now) {
+        let Pace { pacing, queue, retry_gap } = &mut *pace;
+        match pacing.retry_at(now) {
             Ok(()) => due,
-            Err(not_before) => {
-                pace.last_retry = not_before.max(pace.last_retry + pace.retry_gap);
-                due.max(pace.last_retry)
-            }
+            Err(not_before) => due.max(queue.put_off(tenant, *retry_gap, not_before, latest, now)),
         }
     }
 

@@ -56,9 +56,9 @@ pub(super) async fn refill(
         return Some(Refilled { leased: Vec::new(), stock });
     }
     let due = ledger.store.due(sink, now, picked, max_bytes).await.ok()?;
-    let damaged = !due.damaged.is_empty();
-    for (id, delivery) in due.damaged {
-        attempt::bury_damaged(&ledger, &target, id, &delivery).await;
+    let any_damaged = !due.damaged.is_empty();
+    for damaged in due.damaged {
+        attempt::bury_damaged(&ledger, &target, damaged).await;
     }
     let mut leased = Vec::with_capacity(due.deliveries.len());
     if !due.deliveries.is_empty() {
@@ -77,7 +77,7 @@ pub(super) async fn refill(
         match look {
             Look::Short(next) => schedule.not_due(lane, &tenant, next.unwrap_or(u64::MAX), seen),
             // One that is damaged may not have been buried.
-            Look::Full(_) if damaged => {}
+            Look::Full(_) if any_damaged => {}
             Look::Full(last) => schedule.looked(lane, &tenant, last),
         }
     }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sluis_model::hook::event::ANSWER_BYTES;
 use sluis_model::retry::{ErrorClass, TransportFault, classify_status};
+use tokio::time::Instant;
 
 use super::{EXCERPT_BYTES, Failure, SendOutcome, describe};
 
@@ -27,10 +28,11 @@ pub struct Answered {
     pub outcome: SendOutcome,
 }
 
-/// The head of a 2xx is the confirmation; what follows it changes nothing.
-pub(super) async fn outcome(answer: Response<Incoming>) -> SendOutcome {
+/// The head says what became of the event; what follows it changes nothing, and may break off or not come at all.
+pub(super) async fn outcome(answer: Response<Incoming>, until: Instant) -> SendOutcome {
     let outcome = by_status(answer.status(), answer.headers());
-    let excerpt = beginning(answer.into_body(), EXCERPT_BYTES).await.bytes;
+    let mut excerpt = Vec::new();
+    let _ = tokio::time::timeout_at(until, beginning(answer.into_body(), EXCERPT_BYTES, &mut excerpt)).await;
     with_excerpt(outcome, excerpt)
 }
 
@@ -38,7 +40,8 @@ pub(super) async fn outcome(answer: Response<Incoming>) -> SendOutcome {
 pub(super) async fn read(answer: Response<Incoming>) -> Result<Answered, Failure> {
     let (head, body) = answer.into_parts();
     let outcome = by_status(head.status, &head.headers);
-    let Beginning { bytes: body, fault } = beginning(body, ANSWER_BYTES).await;
+    let (stream, mut body) = (body, Vec::new());
+    let fault = beginning(stream, ANSWER_BYTES, &mut body).await.err();
     if let Some(error) = fault.filter(|_| body.len() < ANSWER_BYTES) {
         return Err(Failure::below_http(TransportFault::Broken, describe(&error)));
     }
@@ -71,20 +74,12 @@ fn with_excerpt(outcome: SendOutcome, excerpt: Vec<u8>) -> SendOutcome {
     }
 }
 
-struct Beginning {
-    bytes: Vec<u8>,
-    /// Where it ended before its end.
-    fault: Option<hyper::Error>,
-}
-
-/// The first `keep` bytes of an answer; reads on a little so that the connection can be used again.
-async fn beginning(mut body: Incoming, keep: usize) -> Beginning {
-    let (mut bytes, mut read) = (Vec::new(), 0);
+/// Reads the first `keep` bytes of an answer; goes on a little so that the connection can be used again. Errors where it
+/// ends before its end.
+async fn beginning(mut body: Incoming, keep: usize, bytes: &mut Vec<u8>) -> Result<(), hyper::Error> {
+    let mut read = 0;
     while let Some(frame) = body.frame().await {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => return Beginning { bytes, fault: Some(error) },
-        };
+        let frame = frame?;
         let Some(data) = frame.data_ref() else { continue };
         read += data.len();
         let more = data.len().min(keep - bytes.len());
@@ -93,7 +88,7 @@ async fn beginning(mut body: Incoming, keep: usize) -> Beginning {
             break;
         }
     }
-    Beginning { bytes, fault: None }
+    Ok(())
 }
 
 fn reason(status: StatusCode) -> String {

@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use sluis_model::hook::event::CheckedShaped;
 use sluis_model::plan::{EventFormat, HttpSink};
 use sluis_model::retry::TransportFault;
+use tokio::time::Instant;
 
 use super::answer::{self, Answered};
 use super::message::message;
@@ -78,18 +79,26 @@ impl Http {
 
     pub(super) async fn send(&self, delivery: &Delivery) -> SendOutcome {
         let (headers, body) = message(delivery, CheckedShaped::default(), self.format);
-        let exchange = async { Ok(answer::outcome(self.request(headers, body).await?).await) };
-        self.in_time(exchange).await.unwrap_or_else(SendOutcome::Failed)
+        let until = Instant::now() + self.timeout;
+        match self.in_time(until, self.request(headers, body)).await {
+            Ok(answer) => answer::outcome(answer, until).await,
+            Err(failure) => SendOutcome::Failed(failure),
+        }
     }
 
     pub(super) async fn ask(&self, delivery: &Delivery, shaped: CheckedShaped) -> Result<Answered, Failure> {
         let (headers, body) = message(delivery, shaped, self.format);
-        self.in_time(async { answer::read(self.request(headers, body).await?).await }).await
+        let exchange = async { answer::read(self.request(headers, body).await?).await };
+        self.in_time(Instant::now() + self.timeout, exchange).await
     }
 
-    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    async fn in_time<T>(
+        &self,
+        until: Instant,
+        exchange: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let late = |_| Failure::below_http(TransportFault::Timeout, format!("no answer within {:?}", self.timeout));
-        tokio::time::timeout(self.timeout, exchange).await.map_err(late)?
+        tokio::time::timeout_at(until, exchange).await.map_err(late)?
     }
 
     /// The sink's own fields replace those of the event.

@@ -7,7 +7,7 @@ use sluis_model::event::{DeliveryState, NewEvent};
 use uuid::Uuid;
 
 use super::attributes;
-use super::statements::{lane_at, state_at};
+use super::statements::{lane_at, optional_text, state_at, text};
 use crate::operate::{Cursor, Filter, Listed, OperateEntry, Page};
 use crate::status::LastError;
 
@@ -90,16 +90,16 @@ impl<'c> BrowseQueries<'c> {
             Ok(NewEvent {
                 id,
                 tenant: row.get(0)?,
-                route: row.get(1)?,
-                event_type: row.get(2)?,
-                key: row.get(3)?,
-                content_type: row.get(4)?,
-                correlation_id: row.get(5)?,
-                traceparent: row.get(6)?,
+                route: text(row, 1)?.into(),
+                event_type: text(row, 2)?.into(),
+                key: optional_text(row, 3)?,
+                content_type: text(row, 4)?,
+                correlation_id: text(row, 5)?.into(),
+                traceparent: optional_text(row, 6)?.map(Into::into),
                 accepted_at: row.get::<_, i64>(7)?.cast_unsigned(),
                 lane: lane_at(row, 8)?,
                 causation_id: row.get::<_, Option<[u8; 16]>>(9)?.map(Uuid::from_bytes),
-                attributes: attributes(row, 10)?,
+                attributes: attributes(row, 10).unwrap_or_default(),
                 body: row.get::<_, Vec<u8>>(11)?.into(),
                 sinks: Vec::new(),
             })
@@ -158,11 +158,11 @@ fn delivery(row: &rusqlite::Row<'_>, filter: &Filter, held: &[Arc<str>]) -> rusq
 /// Adds the event's part. Answers whether that passes the filter.
 fn complete(row: &rusqlite::Row<'_>, filter: &Filter, listed: &mut Listed) -> rusqlite::Result<bool> {
     listed.event = Uuid::from_bytes(row.get(0)?);
-    listed.event_type = row.get(1)?;
-    listed.route = row.get(2)?;
-    listed.key = row.get(3)?;
+    listed.event_type = text(row, 1)?;
+    listed.route = text(row, 2)?;
+    listed.key = optional_text(row, 3)?;
     listed.accepted_at = row.get::<_, i64>(4)?.cast_unsigned();
-    listed.correlation_id = row.get(5)?;
+    listed.correlation_id = text(row, 5)?;
     let is = |wanted: &Option<String>, there: &str| wanted.as_ref().is_none_or(|wanted| wanted == there);
     Ok(is(&filter.event_type, &listed.event_type)
         && is(&filter.route, &listed.route)

@@ -218,7 +218,8 @@ impl<'c> Changes<'c> {
             due,
             new.at.cast_signed(),
             steps,
-            new.overtaken
+            new.overtaken,
+            (new.place != id.event).then_some(new.place)
         ])?;
         if state == DeliveryState::Blocked {
             let (at, reason, took) = (new.at.cast_signed(), "behind another event of its key", None::<i64>);
@@ -343,8 +344,7 @@ impl<'c> Changes<'c> {
             self.settle(event)?;
         }
         if let (DeliveryState::Delivered, Some(key)) = (state, &row.key) {
-            let place = row.line.unwrap_or(event);
-            self.sql.overtake.execute((&row.sink, &row.tenant, key, place))?;
+            self.sql.overtake.execute((&row.sink, &row.tenant, key, row.place))?;
         }
         if row.line.is_some() && line.is_none() {
             self.advance_line(&row, change.at)?;

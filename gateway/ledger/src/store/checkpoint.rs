@@ -1,4 +1,4 @@
-//! The log's way into the main file. A thread of its own moves it by and by while transactions go on; every few times the
+//! The log's way into the main file. A thread of its own moves it in small steps while transactions go on; now and then the
 //! writer moves what is left then, so that the log begins anew, and only for that does everybody wait.
 
 use std::fs::File;
@@ -21,9 +21,12 @@ const READERS_WAIT: Duration = Duration::from_millis(50);
 /// where a disk cannot keep up, or a reader is in the way, not for ever.
 const LEFT_PAGES: i32 = 64;
 const TURNS: usize = 3;
-/// How many times the log is moved before it begins anew. What was moved stays in the log until then, and is moved again
-/// only if it is written again. The writer waits for a move once the log is longer by as much again.
-const MOVES: i32 = 4;
+/// In how many steps the log is moved before it begins anew. All that a step moved is synchronised at once, and commits
+/// wait behind it on the same disk: many small ones are felt less than a few large ones. Nor do they write more, as
+/// pages that keep changing are few.
+const STEPS: i32 = 64;
+/// The log begins anew where no more than this part of it is left for the writer to move.
+const WRITERS_PART: i32 = 8;
 
 /// The writer's end.
 pub(super) struct Checkpoints<'c> {
@@ -32,7 +35,7 @@ pub(super) struct Checkpoints<'c> {
     moved: Receiver<()>,
     /// The thread has been asked, and has not said yet that it is done.
     moving: bool,
-    /// By how much the log grows until it is moved.
+    /// By how much the log grows until it begins anew. The writer waits for a move once it has grown by as much again.
     pages: i32,
     /// Its length when it is moved next.
     next: i32,
@@ -65,8 +68,9 @@ impl<'c> Checkpoints<'c> {
                 }
             }
         })?;
-        let anew = pages.saturating_mul(MOVES);
-        Ok(Checkpoints { conn, ask, moved, moving: false, pages, next: pages, anew, seen: 0 })
+        let mut checkpoints = Checkpoints { conn, ask, moved, moving: false, pages, next: 0, anew: 0, seen: 0 };
+        checkpoints.expect(0);
+        Ok(checkpoints)
     }
 
     /// To be called between two transactions.
@@ -82,12 +86,12 @@ impl<'c> Checkpoints<'c> {
         self.seen = log;
         if !self.moving {
             if log >= self.next {
-                self.next = log.saturating_add(self.pages);
+                self.next = log.saturating_add(self.step());
                 self.moving = self.ask.try_send(()).is_ok();
             }
             return Ok(());
         }
-        let is_long = log >= self.anew.saturating_add(self.pages.saturating_mul(MOVES));
+        let is_long = log >= self.anew.saturating_add(self.pages);
         let told = if is_long { self.moved.recv().map_err(Into::into) } else { self.moved.try_recv() };
         match told {
             Ok(()) => self.moving = false,
@@ -95,14 +99,19 @@ impl<'c> Checkpoints<'c> {
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
         }
         // Somebody who reads the log keeps it from being moved: then it is tried again, and not done here for all of it.
-        let is_moved = log.saturating_sub(moved) <= self.pages;
+        let is_moved = log.saturating_sub(moved) <= self.pages / WRITERS_PART;
         if log >= self.anew && (is_moved || is_long) { self.begin_anew(log) } else { Ok(()) }
+    }
+
+    /// By how much it grows until it is moved.
+    fn step(&self) -> i32 {
+        (self.pages / STEPS).max(1)
     }
 
     /// What is due next with a log of this length.
     fn expect(&mut self, log: i32) {
-        self.next = log.saturating_add(self.pages);
-        self.anew = log.saturating_add(self.pages.saturating_mul(MOVES));
+        self.next = log.saturating_add(self.step());
+        self.anew = log.saturating_add(self.pages);
     }
 
     /// Our readers are short, so waiting for them is too. One that is not, such as a backup, is left alone until the log

@@ -5,10 +5,23 @@ use sluis_model::event::NewEvent;
 use sluis_model::idempotency::{ClaimState, Entry, Verdict, judge};
 use uuid::Uuid;
 
-use crate::claims::{ClaimFault, Found, NewClaim, Place, StoredAnswer};
+use crate::claims::{ClaimFault, ClaimQuota, Found, NewClaim, Place, StoredAnswer};
 
 /// Finished claims that leave in one step: everybody else waits behind it.
 const FORGOTTEN: i64 = 64;
+
+/// Bytes of the answer that is kept in a row, which stays unread for that.
+macro_rules! answer_bytes {
+    () => {
+        "coalesce(octet_length(head), 0) + coalesce(length(body), 0)"
+    };
+}
+pub(super) use answer_bytes;
+
+/// The same of an answer that is to be kept.
+fn kept_bytes(head: &str, body: &[u8]) -> i64 {
+    (head.len() + body.len()) as i64
+}
 
 /// A change of one claim.
 #[derive(Debug)]
@@ -24,13 +37,20 @@ pub(crate) struct ClaimEdit {
 #[derive(Debug)]
 pub(crate) enum ClaimChange {
     /// A request is about to be sent under this key.
-    Begin { fingerprint: [u8; 32], expires_at: u64, max_keys: u64 },
+    Begin { fingerprint: [u8; 32], expires_at: u64, quota: ClaimQuota },
     /// It was answered; a repetition is told the same.
-    Complete { answer: StoredAnswer, expires_at: u64 },
+    Complete { answer: StoredAnswer, expires_at: u64, quota: ClaimQuota },
     /// Nobody knows what became of it, where it was not answered.
     Unknown,
     /// It may be sent anew, where it was not answered.
     Release,
+}
+
+/// What some claims take of their tenant's quota.
+#[derive(Debug, Clone, Copy, Default)]
+struct Usage {
+    keys: i64,
+    bytes: i64,
 }
 
 /// The tables `claims` and `claim_usage`.
@@ -50,32 +70,43 @@ impl<'c> ClaimTables<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<ClaimTables<'c>> {
         let sql = |text: &str| conn.prepare(text);
         Ok(ClaimTables {
-            get: sql("SELECT fingerprint, state, expires_at FROM claims
-                WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
+            get: sql(concat!(
+                "SELECT fingerprint, state, expires_at, ",
+                answer_bytes!(),
+                " FROM claims WHERE tenant = ?1 AND route = ?2 AND key = ?3"
+            ))?,
             put: sql("INSERT OR REPLACE INTO claims
                 (tenant, route, key, fingerprint, state, event, status, head, body, claimed_at, expires_at)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?,
-            finish: sql("UPDATE claims SET state = ?4, status = ?5, head = ?6, body = ?7, expires_at = ?8
-                WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
+            finish: sql("UPDATE claims SET state = ?5, status = ?6, head = ?7, body = ?8, expires_at = ?9
+                WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND state = ?4")?,
             unknown: sql("UPDATE claims SET state = 2 WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND state = 0")?,
             remove: sql("DELETE FROM claims WHERE tenant = ?1 AND route = ?2 AND key = ?3")?,
             remove_open: sql("DELETE FROM claims WHERE tenant = ?1 AND route = ?2 AND key = ?3 AND state = 0")?,
-            usage: sql("SELECT keys FROM claim_usage WHERE tenant = ?1")?,
-            add_usage: sql("INSERT INTO claim_usage (tenant, keys) VALUES (?1, ?2)
-                ON CONFLICT (tenant) DO UPDATE SET keys = keys + excluded.keys")?,
-            oldest: sql("SELECT route, key FROM claims INDEXED BY claims_expiry
-                WHERE tenant = ?1 AND state <> 0 AND expires_at <= ?2 ORDER BY expires_at LIMIT ?3")?,
+            usage: sql("SELECT keys, bytes FROM claim_usage WHERE tenant = ?1")?,
+            add_usage: sql("INSERT INTO claim_usage (tenant, keys, bytes) VALUES (?1, ?2, ?3)
+                ON CONFLICT (tenant) DO UPDATE SET keys = keys + excluded.keys, bytes = bytes + excluded.bytes")?,
+            oldest: sql(concat!(
+                "SELECT route, key, ",
+                answer_bytes!(),
+                " FROM claims INDEXED BY claims_expiry
+                WHERE tenant = ?1 AND state <> 0 AND expires_at <= ?2 ORDER BY expires_at LIMIT ?3"
+            ))?,
         })
     }
 
     /// The claim of an event that is accepted in the same transaction: from nothing, or from what it began, to completed.
     pub fn complete_new(&mut self, event: &NewEvent, claim: &NewClaim) -> rusqlite::Result<Result<(), ClaimFault>> {
-        let tenant = &*event.tenant;
-        let place = &claim.place;
-        // One that was begun has its room, and is replaced.
-        if !(claim.begun && self.is_in_flight(tenant, place)?)
-            && let Err(fault) = self.make_room(tenant, place, &claim.fingerprint, claim.max_keys, event.accepted_at)?
-        {
+        let (tenant, place, answer) = (&*event.tenant, &claim.place, &claim.answer);
+        let head = answer.head_text();
+        let bytes = kept_bytes(&head, &answer.body);
+        // One that was begun has its place, and is replaced.
+        let room = if claim.begun && self.is_in_flight(tenant, place)? {
+            self.add(tenant, Usage { keys: 0, bytes }, &claim.quota)?
+        } else {
+            self.make_room(tenant, place, &claim.fingerprint, bytes, &claim.quota, event.accepted_at)?
+        };
+        if let Err(fault) = room {
             return Ok(Err(fault));
         }
         self.put.execute(rusqlite::params![
@@ -85,9 +116,9 @@ impl<'c> ClaimTables<'c> {
             claim.fingerprint,
             ClaimState::Completed as u8,
             event.id.as_bytes(),
-            claim.answer.status,
-            claim.answer.head_text(),
-            &claim.answer.body[..],
+            answer.status,
+            head,
+            &answer.body[..],
             event.accepted_at.cast_signed(),
             claim.expires_at.cast_signed(),
         ])?;
@@ -98,8 +129,8 @@ impl<'c> ClaimTables<'c> {
         let ClaimEdit { tenant, place, change, at } = edit;
         let Place { route, key } = place;
         match change {
-            ClaimChange::Begin { fingerprint, expires_at, max_keys } => {
-                if let Err(fault) = self.make_room(tenant, place, fingerprint, *max_keys, *at)? {
+            ClaimChange::Begin { fingerprint, expires_at, quota } => {
+                if let Err(fault) = self.make_room(tenant, place, fingerprint, 0, quota, *at)? {
                     return Ok(Err(fault));
                 }
                 let (state, none) = (ClaimState::InFlight as u8, None::<i64>);
@@ -118,27 +149,50 @@ impl<'c> ClaimTables<'c> {
                     expires_at
                 ])?;
             }
-            ClaimChange::Complete { answer, expires_at } => {
-                self.finish.execute(rusqlite::params![
-                    tenant,
-                    route,
-                    key,
-                    ClaimState::Completed as u8,
-                    answer.status,
-                    answer.head_text(),
-                    &answer.body[..],
-                    expires_at.cast_signed()
-                ])?;
+            ClaimChange::Complete { answer, expires_at, quota } => {
+                return self.complete(tenant, place, answer, *expires_at, quota);
             }
             ClaimChange::Unknown => {
                 self.unknown.execute((tenant, route, key))?;
             }
             // An accept whose caller did not wait for its end may have completed it.
             ClaimChange::Release => {
-                let removed = self.remove_open.execute((tenant, route, key))?;
-                self.count_removed(tenant, removed)?;
+                if self.remove_open.execute((tenant, route, key))? > 0 {
+                    self.count(tenant, Usage { keys: -1, bytes: 0 })?;
+                }
             }
         }
+        Ok(Ok(()))
+    }
+
+    /// From in flight to completed. What has no room stays in flight, and is refused.
+    fn complete(
+        &mut self,
+        tenant: &str,
+        place: &Place,
+        answer: &StoredAnswer,
+        expires_at: u64,
+        quota: &ClaimQuota,
+    ) -> rusqlite::Result<Result<(), ClaimFault>> {
+        if !self.is_in_flight(tenant, place)? {
+            return Ok(Ok(()));
+        }
+        let head = answer.head_text();
+        let more = Usage { keys: 0, bytes: kept_bytes(&head, &answer.body) };
+        if let Err(fault) = self.add(tenant, more, quota)? {
+            return Ok(Err(fault));
+        }
+        self.finish.execute(rusqlite::params![
+            tenant,
+            place.route,
+            place.key,
+            ClaimState::InFlight as u8,
+            ClaimState::Completed as u8,
+            answer.status,
+            head,
+            &answer.body[..],
+            expires_at.cast_signed()
+        ])?;
         Ok(Ok(()))
     }
 
@@ -150,80 +204,106 @@ impl<'c> ClaimTables<'c> {
     /// The event of this claim was not kept after all: nothing was done in the key's name, unless it was begun.
     pub fn undo(&mut self, tenant: &str, claim: &NewClaim) -> rusqlite::Result<()> {
         let Place { route, key } = &claim.place;
-        match claim.begun {
-            true => {
-                self.finish.execute(rusqlite::params![
-                    tenant,
-                    route,
-                    key,
-                    ClaimState::Unknown as u8,
-                    None::<u16>,
-                    None::<&str>,
-                    None::<&[u8]>,
-                    claim.expires_at.cast_signed()
-                ])?;
-                Ok(())
-            }
-            false => self.release(tenant, &claim.place),
+        let bytes = kept_bytes(&claim.answer.head_text(), &claim.answer.body);
+        if !claim.begun {
+            return self.remove(tenant, &claim.place, bytes);
         }
+        self.finish.execute(rusqlite::params![
+            tenant,
+            route,
+            key,
+            ClaimState::Completed as u8,
+            ClaimState::Unknown as u8,
+            None::<u16>,
+            None::<&str>,
+            None::<&[u8]>,
+            claim.expires_at.cast_signed()
+        ])?;
+        self.count(tenant, Usage { keys: 0, bytes: -bytes })
     }
 
-    /// Room for one more claim at this place: an expired one leaves, and the oldest finished ones where there are too
-    /// many. One that was answered, or stands for another request, is never taken over.
+    /// Room for one more claim at this place, with an answer of so many bytes: an expired one leaves, and the oldest
+    /// finished ones where there are too many. One that was answered, or stands for another request, is never taken over.
     fn make_room(
         &mut self,
         tenant: &str,
         place: &Place,
         fingerprint: &[u8; 32],
-        max_keys: u64,
+        bytes: i64,
+        quota: &ClaimQuota,
         now: u64,
     ) -> rusqlite::Result<Result<(), ClaimFault>> {
-        let there = self.get.query_row((tenant, &place.route, &place.key), read_entry).optional()?;
-        match judge(there.as_ref(), fingerprint, now) {
+        let there = self.get.query_row((tenant, &place.route, &place.key), read_kept).optional()?;
+        match judge(there.as_ref().map(|(entry, _)| entry), fingerprint, now) {
             Verdict::New => {}
             // The route lets its requests be sent again, or its caller would not ask. In flight it is the caller's own.
             Verdict::Unknown | Verdict::InProgress => {}
             Verdict::Replay | Verdict::Reused => return Ok(Err(ClaimFault::Taken)),
         }
-        if there.is_some() {
-            self.release(tenant, place)?;
+        if let Some((_, bytes)) = there {
+            self.remove(tenant, place, bytes)?;
         }
-        let max_keys = i64::try_from(max_keys).unwrap_or(i64::MAX);
-        let used: i64 = self.usage.query_row((tenant,), |row| row.get(0)).optional()?.unwrap_or(0);
-        // More than one where the tenant may have fewer than before, a few at a time.
-        let too_many = used.saturating_sub(max_keys).saturating_add(1);
-        if too_many > 0 && self.forget_oldest(tenant, i64::MAX, too_many)? == 0 {
-            return Ok(Err(ClaimFault::Full));
-        }
-        self.add_usage.execute((tenant, 1))?;
-        Ok(Ok(()))
+        self.add(tenant, Usage { keys: 1, bytes }, quota)
     }
 
-    /// Removes a few of the tenant's claims that have expired.
+    /// Counts what comes, and where that is too much lets the oldest finished claims go, a few at a time. Nothing is
+    /// refused where as much went as comes: a tenant whose quota was larger before goes on, and has less each time.
+    /// Answers may be too much by an eighth, so that a large one is kept that comes after many small ones; the next ones
+    /// make up for it.
+    fn add(&mut self, tenant: &str, more: Usage, quota: &ClaimQuota) -> rusqlite::Result<Result<(), ClaimFault>> {
+        let used = self.usage.query_row((tenant,), |row| Ok(Usage { keys: row.get(0)?, bytes: row.get(1)? }));
+        let used = used.optional()?.unwrap_or_default();
+        let past = |sum: i64, most: u64| sum.saturating_sub(i64::try_from(most).unwrap_or(i64::MAX));
+        let excess = Usage {
+            keys: past(used.keys.saturating_add(more.keys), quota.keys),
+            bytes: past(used.bytes.saturating_add(more.bytes), quota.bytes),
+        };
+        let gone = self.forget_oldest(tenant, i64::MAX, excess)?;
+        let grows = |excess: i64, gone: i64, more: i64| excess > gone && more > gone;
+        let leeway = (quota.bytes / 8).cast_signed();
+        let is_full = grows(excess.keys, gone.keys, more.keys)
+            || grows(excess.bytes.saturating_sub(leeway), gone.bytes, more.bytes);
+        let more = if is_full { Usage::default() } else { more };
+        self.count(tenant, Usage { keys: more.keys - gone.keys, bytes: more.bytes - gone.bytes })?;
+        Ok(if is_full { Err(ClaimFault::Full) } else { Ok(()) })
+    }
+
+    /// Removes a few of the tenant's claims that have expired. Answers how many.
     pub fn forget_expired(&mut self, tenant: &str, now: u64) -> rusqlite::Result<usize> {
-        self.forget_oldest(tenant, now.cast_signed(), FORGOTTEN)
+        let gone = self.forget_oldest(tenant, now.cast_signed(), Usage { keys: i64::MAX, bytes: 0 })?;
+        self.count(tenant, Usage { keys: -gone.keys, bytes: -gone.bytes })?;
+        Ok(usize::try_from(gone.keys).unwrap_or_default())
     }
 
-    /// Removes finished claims of the tenant, at most `count` and a few, oldest first: those that expire until `until`.
-    fn forget_oldest(&mut self, tenant: &str, until: i64, count: i64) -> rusqlite::Result<usize> {
-        let oldest: Vec<Place> = self
-            .oldest
-            .query_map((tenant, until, count.min(FORGOTTEN)), |row| Ok(Place { route: row.get(0)?, key: row.get(1)? }))?
-            .collect::<rusqlite::Result<_>>()?;
-        for place in &oldest {
-            self.release(tenant, place)?;
+    /// Removes finished claims of the tenant, oldest first, of those that expire until `until`: as many as `excess` takes,
+    /// but only a few. Answers what they took, which is still to be counted.
+    fn forget_oldest(&mut self, tenant: &str, until: i64, excess: Usage) -> rusqlite::Result<Usage> {
+        let mut gone = Usage::default();
+        let mut places: Vec<Place> = Vec::new();
+        let mut oldest = self.oldest.query((tenant, until, FORGOTTEN))?;
+        while (gone.keys < excess.keys || gone.bytes < excess.bytes)
+            && let Some(row) = oldest.next()?
+        {
+            places.push(Place { route: row.get(0)?, key: row.get(1)? });
+            gone = Usage { keys: gone.keys + 1, bytes: gone.bytes + row.get::<_, i64>(2)? };
         }
-        Ok(oldest.len())
+        drop(oldest);
+        for place in &places {
+            self.remove.execute((tenant, &place.route, &place.key))?;
+        }
+        Ok(gone)
     }
 
-    pub fn release(&mut self, tenant: &str, place: &Place) -> rusqlite::Result<()> {
-        let removed = self.remove.execute((tenant, &place.route, &place.key))?;
-        self.count_removed(tenant, removed)
+    fn remove(&mut self, tenant: &str, place: &Place, bytes: i64) -> rusqlite::Result<()> {
+        if self.remove.execute((tenant, &place.route, &place.key))? > 0 {
+            self.count(tenant, Usage { keys: -1, bytes: -bytes })?;
+        }
+        Ok(())
     }
 
-    fn count_removed(&mut self, tenant: &str, removed: usize) -> rusqlite::Result<()> {
-        if removed > 0 {
-            self.add_usage.execute((tenant, -1))?;
+    fn count(&mut self, tenant: &str, more: Usage) -> rusqlite::Result<()> {
+        if more.keys != 0 || more.bytes != 0 {
+            self.add_usage.execute((tenant, more.keys, more.bytes))?;
         }
         Ok(())
     }
@@ -280,4 +360,9 @@ fn read_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
         state: state.ok_or(rusqlite::Error::IntegralValueOutOfRange(1, i64::from(number)))?,
         expires_at: row.get::<_, i64>(2)?.cast_unsigned(),
     })
+}
+
+/// Reads `fingerprint, state, expires_at` and the bytes of the answer.
+fn read_kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Entry, i64)> {
+    Ok((read_entry(row)?, row.get(3)?))
 }

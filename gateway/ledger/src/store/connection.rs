@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Settings, Tuning};
@@ -49,9 +50,13 @@ pub(super) fn configure(conn: &Connection, settings: &Settings) -> rusqlite::Res
 
 /// What to call an error of opening.
 pub(super) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
     let (path, reason) = (path.to_owned(), error.to_string());
+    // The index of the log, which is made at a start, has its own word for it.
+    let unindexed = error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE);
     match error.sqlite_error_code() {
+        Some(DiskFull) => OpenError::DiskFull { path },
+        Some(_) if unindexed => OpenError::DiskFull { path },
         Some(NotADatabase) => OpenError::NotALedger { path },
         Some(DatabaseCorrupt) => OpenError::Damaged { path, reason },
         _ => OpenError::Database { path, reason },

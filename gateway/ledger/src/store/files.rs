@@ -1,7 +1,7 @@
 //! The ledger's directory: who may read it, who holds it, and a reserve for a full disk.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -133,9 +133,10 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
     }
-    file.set_len(0).map_err(io(&path))?;
-    file.rewind().map_err(io(&path))?;
-    writeln!(file, "{}", std::process::id()).map_err(io(&path))?;
+    // Written over what is there: on a full disk a block that was given back may be gone.
+    let holder = format!("{}\n", std::process::id());
+    file.write_all(holder.as_bytes()).map_err(io(&path))?;
+    file.set_len(holder.len() as u64).map_err(io(&path))?;
     Ok(file)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A line's front is due or under way, all behind it are blocked. What leaves the line lets the next one come forward; a
 //! dead front that parks its key does not leave. A place in the line is the position of the event that took it: what is
-//! sent anew stands where it stood, with another body as well.
+//! sent anew stands where it stood, with another body as well, and whoever came forward meanwhile waits behind it again.
 
 use rusqlite::{Connection, OptionalExtension, Statement};
 use sluis_model::event::{DeliveryState, EventSink, Input};
@@ -21,6 +21,7 @@ pub(super) const ACTOR: &str = "order";
 /// One that stands in a line.
 struct Standing {
     id: DeliveryId,
+    place: i64,
     state: DeliveryState,
     lane: Lane,
     due: Option<u64>,
@@ -31,7 +32,8 @@ pub(super) struct Lines<'c> {
     all: Statement<'c>,
     front: Statement<'c>,
     next: Statement<'c>,
-    from_back: Statement<'c>,
+    before_from_back: Statement<'c>,
+    under_way_behind: Statement<'c>,
     lane: Statement<'c>,
 }
 
@@ -39,7 +41,7 @@ impl<'c> Lines<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<Lines<'c>> {
         let standing = |rest: &str| {
             conn.prepare(&format!(
-                "SELECT event, n, state, lane, due FROM deliveries
+                "SELECT event, n, line, state, lane, due FROM deliveries
                  WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND line IS NOT NULL {rest}"
             ))
         };
@@ -47,21 +49,22 @@ impl<'c> Lines<'c> {
             all: standing("ORDER BY line, event, n")?,
             front: standing("ORDER BY line, event, n LIMIT 1")?,
             next: standing("AND line >= ?4 ORDER BY line, event, n LIMIT 1")?,
-            from_back: standing("ORDER BY line DESC, event DESC, n DESC")?,
+            before_from_back: standing("AND line < ?4 ORDER BY line DESC, event DESC, n DESC")?,
+            under_way_behind: standing("AND line > ?4 AND state = 1 LIMIT 1")?,
             lane: conn.prepare("UPDATE deliveries SET lane = ?3 WHERE event = ?1 AND n = ?2")?,
         })
     }
 
     fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
         let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-        let due = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
-        Ok(Standing { id, state: state_at(row, 2)?, lane: lane_at(row, 3)?, due })
+        let due = row.get::<_, Option<i64>>(5)?.map(i64::cast_unsigned);
+        Ok(Standing { id, place: row.get(2)?, state: state_at(row, 3)?, lane: lane_at(row, 4)?, due })
     }
 }
 
 impl Changes<'_> {
-    /// A newcomer's state and lane: blocked behind whoever stands there, and as urgent as whoever it stands before. Where
-    /// only the last value of a key counts, those that are not under way leave for it.
+    /// A newcomer's state and lane: blocked behind whoever stands there, and as urgent as whoever it stands before, who
+    /// waits for it. Where only the last value of a key counts, those that are not under way leave for it.
     pub(super) fn join_line(
         &mut self,
         sink: &EventSink,
@@ -71,16 +74,48 @@ impl Changes<'_> {
         if sink.compacts {
             self.supersede(sink, new, key)?;
         }
-        let place = (&*sink.name, new.tenant, key);
-        if self.lines.front.query_row(place, Lines::standing).optional()?.is_none() {
+        let line = (&*sink.name, new.tenant, key);
+        let Some(front) = self.lines.front.query_row(line, Lines::standing).optional()? else {
             return Ok((DeliveryState::Ready, new.lane));
-        }
+        };
         // Only what is sent anew has a place before others.
         let place = (&*sink.name, new.tenant, key, new.place);
         let next = self.lines.next.query_row(place, Lines::standing).optional()?;
         let lane = next.map_or(new.lane, |next| next.lane.min(new.lane));
         self.hurry(sink, new, key)?;
-        Ok((DeliveryState::Blocked, lane))
+        let goes_first = front.place > new.place && self.make_wait(sink, new, key)?;
+        Ok((if goes_first { DeliveryState::Ready } else { DeliveryState::Blocked }, lane))
+    }
+
+    /// Has whoever of the line is due wait. False where one is under way: only the end of its attempt tells.
+    fn make_wait(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<bool> {
+        let line = (&*sink.name, new.tenant, key);
+        let standing: Vec<Standing> =
+            self.lines.all.query_map(line, Lines::standing)?.collect::<rusqlite::Result<_>>()?;
+        if standing.iter().any(|one| one.state == DeliveryState::Leased) {
+            return Ok(false);
+        }
+        for due in standing.iter().filter(|one| one.state.is_waiting()) {
+            let block = Move::by(ACTOR, due.id, Input::Block, new.at);
+            self.change(&Move { reason: "an earlier event of its key is sent anew".to_owned(), ..block })?;
+        }
+        Ok(true)
+    }
+
+    /// Whether a younger one of the delivery's line is under way: whatever is sent anew would come after it.
+    pub(super) fn is_being_overtaken(&mut self, row: &Row) -> rusqlite::Result<bool> {
+        let Some(key) = &row.key else { return Ok(false) };
+        self.lines.under_way_behind.exists((&row.sink, &row.tenant, key, row.place))
+    }
+
+    /// A delivery was released: it waits on where it is not the front of its line.
+    pub(super) fn fall_in(&mut self, id: DeliveryId, released: &Row, at: u64) -> rusqlite::Result<()> {
+        let (Some(key), Some(_)) = (&released.key, released.line) else { return Ok(()) };
+        let line = (&released.sink, &released.tenant, key);
+        match self.lines.front.query_row(line, Lines::standing).optional()? {
+            Some(front) if front.id != id => self.change(&Move::by(ACTOR, id, Input::Block, at)).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn supersede(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
@@ -97,10 +132,10 @@ impl Changes<'_> {
     }
 
     /// Whoever stands before an urgent one is as urgent. Nobody in a line is more urgent than who stands before, so that
-    /// the slower ones are at its end.
+    /// the slower ones are next to it.
     fn hurry(&mut self, sink: &EventSink, new: &NewDelivery<'_>, key: &str) -> rusqlite::Result<()> {
-        let place = (&*sink.name, new.tenant, key);
-        let from_back = self.lines.from_back.query_map(place, Lines::standing)?;
+        let place = (&*sink.name, new.tenant, key, new.place);
+        let from_back = self.lines.before_from_back.query_map(place, Lines::standing)?;
         let slower: Vec<Standing> = from_back
             .take_while(|one| one.as_ref().map_or(true, |one| one.lane > new.lane))
             .collect::<rusqlite::Result<_>>()?;

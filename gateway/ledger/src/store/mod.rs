@@ -13,9 +13,11 @@ mod inbox;
 mod kv;
 mod line;
 mod news;
+mod open;
 mod operate;
 mod questions;
 mod reader;
+mod readers;
 mod recover;
 mod registry;
 pub(crate) mod repair;
@@ -46,7 +48,7 @@ pub(crate) use claims::{ClaimChange, ClaimEdit};
 pub(crate) use digest::{Digested, attributes_text, digest};
 pub(crate) use operate::OperateEdit;
 pub(crate) use questions::{FailureRow, Move};
-pub(crate) use reader::{Due, Look, Pages, Purgeable};
+pub(crate) use reader::{Damaged, Due, Look, Pages, Purgeable};
 pub(crate) use registry::{Change, Changed, RegistryEdit};
 
 use crate::backlog::{Reservation, Room};
@@ -62,8 +64,9 @@ use digest::attributes;
 use files::Home;
 use inbox::Inbox;
 use kv::KvEdit;
+use open::Opened;
 use questions::{Accept, Asked, Work};
-use reader::Readers;
+use readers::Readers;
 
 /// A delivery: position of its event, and its number among that event's deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +86,7 @@ pub(crate) struct Settings {
     pub queue: usize,
     pub observer: Arc<dyn Observer>,
     pub clock: Clock,
-    /// By how many pages the write-ahead log grows until it is moved into the main file.
+    /// By how many pages the write-ahead log grows until it begins anew.
     pub checkpoint_pages: i32,
     /// Upper bound of the main file, in pages; the database's own where none.
     pub max_pages: Option<u32>,
@@ -122,6 +125,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Nothing is known yet of what waits.
+    fn new(settings: &Settings) -> Shared {
+        Shared {
+            room: Arc::new(Room::new(settings.max_bytes, settings.shedding)),
+            inbox: Inbox::new(settings.queue),
+            bells: DashMap::new(),
+            dispatch: Notify::new(),
+            written: AtomicU64::new(0),
+            commits: watch::Sender::new(0),
+            observer: Arc::clone(&settings.observer),
+            disk_full: AtomicBool::new(false),
+        }
+    }
+
     /// All that was written up to this number is on stable storage.
     pub fn settled(&self, number: u64) {
         self.commits.send_replace(number);
@@ -171,32 +188,7 @@ impl Store {
         let home = Home::take(dir)?;
         let (dir, path) = (home.dir().to_owned(), home.database());
         let failed = |error: rusqlite::Error| open_error(&path, &error);
-        let room = Arc::new(Room::new(settings.max_bytes, settings.shedding));
-        let shared = Arc::new(Shared {
-            room: Arc::clone(&room),
-            inbox: Inbox::new(settings.queue),
-            bells: DashMap::new(),
-            dispatch: Notify::new(),
-            written: AtomicU64::new(0),
-            commits: watch::Sender::new(0),
-            observer: Arc::clone(&settings.observer),
-            disk_full: AtomicBool::new(false),
-        });
-        let mut conn = connect(&path, &settings.tuning).map_err(failed)?;
-        match schema::inspect(&conn, schema::FORMAT).map_err(failed)? {
-            schema::Found::Empty | schema::Found::Known => {}
-            schema::Found::Newer(found) => {
-                return Err(OpenError::NewerFormat { dir, found, known: schema::FORMAT });
-            }
-            schema::Found::Foreign => return Err(OpenError::NotALedger { path }),
-        }
-        configure(&conn, &settings).map_err(failed)?;
-        schema::migrate(&mut conn, schema::STEPS).map_err(failed)?;
-        let now = settings.clock.now();
-        recover::make_ready_due(&conn, now).map_err(failed)?;
-        let tally = tally::Tally::load(&conn, &room).map_err(failed)?;
-        *room.holds() = news::read_holds(&conn).map_err(failed)?;
-        let tally = recover::recover(&conn, tally, &shared, now).map_err(failed)?;
+        let Opened { conn, tally, shared } = open::open(&home, &settings)?;
         let readers = Readers::start(&path, &settings.tuning, &shared).map_err(failed)?;
         let log = home.open_log()?;
         let mover = connect(&path, &settings.tuning).map_err(failed)?;

@@ -12,8 +12,9 @@ use crate::backlog::OPERATOR;
 use crate::error::OperateError;
 use crate::operate::{Operated, Operation, Subject};
 
-/// Lines of the audit that are kept.
-const AUDIT: i64 = 100_000;
+/// Lines of the audit that are kept of a tenant, and of the orders about sinks: as many as one order about many dead events
+/// may make.
+const AUDIT: i64 = 10_000;
 
 /// An order of somebody's.
 #[derive(Debug)]
@@ -42,12 +43,16 @@ impl<'c> OperateTables<'c> {
     pub fn prepare(conn: &'c Connection) -> rusqlite::Result<OperateTables<'c>> {
         let sql = |text: &str| conn.prepare(text);
         Ok(OperateTables {
-            event: sql("SELECT seq, tenant, lane, key FROM events WHERE id = ?1")?,
+            event: sql("SELECT seq, tenant, lane FROM events WHERE id = ?1")?,
             next_n: sql("SELECT max(n) + 1 FROM deliveries WHERE event = ?1")?,
             pauses: sql("SELECT actor FROM holds WHERE sink = ?1 AND until IS NULL")?,
-            audit: sql("INSERT INTO event_audit (at, tenant, actor, action, event, sink, reason)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
-            forget: sql("DELETE FROM event_audit WHERE seq <= ?1")?,
+            audit: sql("INSERT INTO event_audit (at, tenant, actor, action, event, sink, reason, n)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1 + coalesce(
+                    (SELECT n FROM event_audit WHERE tenant IS ?2 ORDER BY seq DESC LIMIT 1), 0))
+                RETURNING n")?,
+            // Two for each that comes: there may be too many since an earlier version.
+            forget: sql("DELETE FROM event_audit WHERE n <= ?2 AND seq IN
+                (SELECT seq FROM event_audit WHERE tenant IS ?1 ORDER BY seq LIMIT 2)")?,
         })
     }
 }
@@ -69,8 +74,9 @@ impl Changes<'_> {
         };
         let action = edit.operation.label();
         let at = edit.at.cast_signed();
-        let seq = self.operating.audit.insert((at, tenant, &edit.by, action, event, sink, &edit.reason))?;
-        self.operating.forget.execute((seq - AUDIT,))?;
+        let line = (at, tenant, &edit.by, action, event, sink, &edit.reason);
+        let n: i64 = self.operating.audit.query_row(line, |row| row.get(0))?;
+        self.operating.forget.execute((tenant, n - AUDIT))?;
         Ok(Ok(done))
     }
 
@@ -101,11 +107,11 @@ impl Changes<'_> {
         sink: Option<&str>,
         edit: &OperateEdit,
     ) -> rusqlite::Result<Result<Operated, OperateError>> {
-        let found = self.operating.event.query_row((id.as_bytes(),), |row| {
-            let key: Option<String> = row.get(3)?;
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, lane_at(row, 2)?, key))
-        });
-        let Some((event, owner, lane, key)) = found.optional()? else { return Ok(Err(OperateError::NotFound)) };
+        let found = self
+            .operating
+            .event
+            .query_row((id.as_bytes(),), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, lane_at(row, 2)?)));
+        let Some((event, owner, lane)) = found.optional()? else { return Ok(Err(OperateError::NotFound)) };
         if tenant.is_some_and(|tenant| tenant != owner) {
             return Ok(Err(OperateError::NotFound));
         }
@@ -115,16 +121,19 @@ impl Changes<'_> {
         if chosen.is_empty() {
             return Ok(Err(OperateError::NotFound));
         }
-        let replays = matches!(edit.operation, Operation::Replay { force: false });
-        if replays && chosen.iter().any(|(_, row)| row.state == DeliveryState::Dead && row.overtaken) {
-            return Ok(Err(OperateError::Overtaken));
+        if matches!(edit.operation, Operation::Replay { force: false }) {
+            for (_, row) in chosen.iter().filter(|(_, row)| row.state == DeliveryState::Dead) {
+                if row.overtaken || self.is_being_overtaken(row)? {
+                    return Ok(Err(OperateError::Overtaken));
+                }
+            }
         }
         let mut operated = Operated { tenant: Some(owner.clone()), ..Operated::default() };
         if let Some((edited, bytes, digest)) = &edit.edited
             && let Some((_, dead)) = chosen.iter().find(|(_, row)| row.state == DeliveryState::Dead)
         {
             // Where the old one stands, and before that leaves: what follows it goes on waiting.
-            let old = Old { place: dead.line.unwrap_or(event), overtaken: dead.overtaken };
+            let old = Old { place: dead.place, overtaken: dead.overtaken };
             self.insert(edited, *bytes, digest, Some(old))?;
             operated.event = Some(edited.id);
         }
@@ -133,8 +142,7 @@ impl Changes<'_> {
             let done = match (edit.operation, &edit.edited) {
                 (Operation::Replay { .. }, _) if row.state != DeliveryState::Dead => false,
                 (Operation::Replay { .. }, None) => {
-                    let (place, overtaken) = (row.line.unwrap_or(event), row.overtaken);
-                    let key = key.as_deref();
+                    let (key, place, overtaken) = (row.key.as_deref(), row.place, row.overtaken);
                     let new = NewDelivery { tenant: &owner, key, place, lane, at: edit.at, overtaken };
                     self.replay(id, row, &new, edit)?
                 }
@@ -143,7 +151,13 @@ impl Changes<'_> {
                 (Operation::Discard, _) => self.order(id, Input::Discard, edit)?,
                 // One that is under way does not wait: only the end of the attempt tells.
                 (Operation::Hold, _) => row.state.is_waiting() && self.order(id, Input::Hold, edit)?,
-                (Operation::Release, _) => self.order(id, Input::Release, edit)?,
+                (Operation::Release, _) => {
+                    let released = self.order(id, Input::Release, edit)?;
+                    if released {
+                        self.fall_in(id, row, edit.at)?;
+                    }
+                    released
+                }
                 (Operation::Pause | Operation::Resume, _) => false,
             };
             operated.deliveries += usize::from(done);

@@ -1,133 +1,24 @@
-//! Questions to the database, answered by a few threads with a read-only connection each. A question sees everything
-//! that was committed before it was asked.
+//! What is asked of the database about events and deliveries, and the statements for it; for those who answer it see
+//! [`super::readers`].
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior};
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::lane::Lane;
 use sluis_model::schedule::Pick;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::browse::BrowseQueries;
 use super::claims::ClaimQueries;
 use super::kv::KvQueries;
 use super::registry::RegistryQueries;
-use super::statements::state_at;
-use super::{DeliveryId, Digested, Shared, Tuning, attributes, digest};
-use crate::error::ReadError;
+use super::statements::{is_unreadable, optional_text, state_at, text};
+use super::{DeliveryId, Digested, attributes, digest};
 use crate::sink::Delivery;
 use crate::status::{DeliveryStatus, EventStatus, HistoryEntry, LastError};
-
-const THREADS: usize = 2;
-/// Questions that may wait.
-const QUEUE: usize = 1024;
-
-type Question = Box<dyn for<'c> FnOnce(&mut Reader<'c>) + Send>;
-
-/// The threads; they end when this is closed or dropped.
-pub(crate) struct Readers {
-    shared: Arc<Shared>,
-    questions: Mutex<Option<SyncSender<Question>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Readers {
-    pub fn start(path: &Path, tuning: &Tuning, shared: &Arc<Shared>) -> rusqlite::Result<Readers> {
-        let (questions, inbox) = sync_channel::<Question>(QUEUE);
-        let inbox = Arc::new(Mutex::new(inbox));
-        let mut threads = Vec::new();
-        for _ in 0..THREADS {
-            let flags =
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-            let conn = Connection::open_with_flags(path, flags)?;
-            conn.busy_timeout(Duration::from_secs(2))?;
-            conn.pragma_update(None, "mmap_size", 0)?;
-            conn.pragma_update(None, "cache_size", -i64::from(tuning.cache_kib / 8))?;
-            conn.pragma_update(None, "trusted_schema", false)?;
-            // Fails here, where it can be said, rather than in the thread.
-            Reader::prepare(&conn)?;
-            let inbox = Arc::clone(&inbox);
-            let thread = std::thread::Builder::new().name("ledger-reader".to_owned());
-            match thread.spawn(move || answer(&conn, &inbox)) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => tracing::error!(%error, "a reader thread could not be started"),
-            }
-        }
-        let shared = Arc::clone(shared);
-        Ok(Readers { shared, questions: Mutex::new(Some(questions)), threads: Mutex::new(threads) })
-    }
-
-    /// Answers what waits, and ends.
-    pub fn close(&self) {
-        drop(self.questions.lock().unwrap_or_else(PoisonError::into_inner).take());
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // A panic in there has left its question unanswered, which says enough.
-            let _ = thread.join();
-        }
-    }
-
-    /// The answer is given once all that it may rest on is on stable storage: nobody acts on what may still be lost.
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl for<'c> FnOnce(&mut Reader<'c>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let answer = self.ask_now(question).await?;
-        if self.shared.wait_settled().await { Ok(answer) } else { Err(ReadError::Storage) }
-    }
-
-    /// The answer may rest on what is written and not yet on stable storage.
-    pub async fn ask_now<T: Send + 'static>(
-        &self,
-        question: impl for<'c> FnOnce(&mut Reader<'c>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let (done, answer) = oneshot::channel();
-        let question: Question = Box::new(move |reader| {
-            if !done.is_closed() {
-                let _ = done.send(question(reader));
-            }
-        });
-        match &*self.questions.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => return Err(ReadError::Closed),
-            Some(questions) => questions.try_send(question).map_err(|refused| match refused {
-                TrySendError::Full(_) => ReadError::Busy,
-                TrySendError::Disconnected(_) => ReadError::Closed,
-            })?,
-        }
-        match answer.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the ledger could not be read");
-                Err(ReadError::Storage)
-            }
-            Err(_) => Err(ReadError::Closed),
-        }
-    }
-}
-
-impl Drop for Readers {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn answer(conn: &Connection, inbox: &Mutex<Receiver<Question>>) {
-    let Ok(mut reader) = Reader::prepare(conn) else { return };
-    loop {
-        let question = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match question {
-            Ok(question) => question(&mut reader),
-            Err(_) => return,
-        }
-    }
-}
 
 /// What a look at a tenant's deliveries says of those that it did not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,10 +35,19 @@ pub(crate) struct Due {
     /// In the order of the picks, and of each the oldest due time first; their attempt number is that of the attempt to
     /// come.
     pub deliveries: Vec<(DeliveryId, Delivery)>,
-    /// Deliveries whose stored bytes do not match their digest any more.
-    pub damaged: Vec<(DeliveryId, Delivery)>,
+    /// Those of events whose stored bytes cannot be read any more, or do not match their digest.
+    pub damaged: Vec<Damaged>,
     /// What is known of those who were picked.
     pub looks: Vec<(Lane, Arc<str>, Look)>,
+}
+
+/// A delivery that must not be made.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub id: DeliveryId,
+    /// None where even that cannot be read.
+    pub event_id: Option<Uuid>,
+    pub tenant: Arc<str>,
 }
 
 /// Which events may go. Times are milliseconds since the epoch.
@@ -207,7 +107,7 @@ pub(crate) struct Reader<'c> {
 }
 
 impl<'c> Reader<'c> {
-    fn prepare(conn: &'c Connection) -> rusqlite::Result<Reader<'c>> {
+    pub fn prepare(conn: &'c Connection) -> rusqlite::Result<Reader<'c>> {
         let sql = |text: &str| conn.prepare(text);
         Ok(Reader {
             conn,
@@ -254,10 +154,10 @@ impl<'c> Reader<'c> {
                 EventStatus {
                     id,
                     state: EventState::Accepted,
-                    event_type: row.get(1)?,
-                    route: row.get(2)?,
-                    key: row.get(3)?,
-                    correlation_id: row.get(4)?,
+                    event_type: text(row, 1)?,
+                    route: text(row, 2)?,
+                    key: optional_text(row, 3)?,
+                    correlation_id: text(row, 4)?,
                     accepted_at: row.get::<_, i64>(5)?.cast_unsigned(),
                     deliveries: Vec::new(),
                     history: Vec::new(),
@@ -350,12 +250,19 @@ impl<'c> Reader<'c> {
                 && let Some(row) = rows.next()?
             {
                 let id = DeliveryId { event: row.get(0)?, n: row.get(1)? };
-                let delivery = due_row(row, sink, *lane, tenant)?;
-                (found, bytes) = (found + 1, bytes + delivery.body.len());
+                found += 1;
                 last = row.get::<_, i64>(16)?.cast_unsigned();
-                let stored: [u8; 32] = row.get(12)?;
-                let list = if stored == delivery_digest(&delivery) { &mut due.deliveries } else { &mut due.damaged };
-                list.push((id, delivery));
+                match due_row(row, sink, *lane, tenant) {
+                    Ok(Some(delivery)) => {
+                        bytes += delivery.body.len();
+                        due.deliveries.push((id, delivery));
+                    }
+                    Err(error) if !is_unreadable(&error) => return Err(error),
+                    Ok(None) | Err(_) => {
+                        let event_id = row.get(4).ok().map(Uuid::from_bytes);
+                        due.damaged.push(Damaged { id, event_id, tenant: Arc::clone(tenant) });
+                    }
+                }
             }
             drop(rows);
             let short = found < *slots && bytes < max_bytes;
@@ -422,8 +329,14 @@ impl<'c> Reader<'c> {
     }
 }
 
-fn due_row(row: &rusqlite::Row<'_>, sink: &Arc<str>, lane: Lane, tenant: &Arc<str>) -> rusqlite::Result<Delivery> {
-    Ok(Delivery {
+/// None where it does not match its digest.
+fn due_row(
+    row: &rusqlite::Row<'_>,
+    sink: &Arc<str>,
+    lane: Lane,
+    tenant: &Arc<str>,
+) -> rusqlite::Result<Option<Delivery>> {
+    let delivery = Delivery {
         event_id: Uuid::from_bytes(row.get(4)?),
         sink: Arc::clone(sink),
         lane,
@@ -440,7 +353,9 @@ fn due_row(row: &rusqlite::Row<'_>, sink: &Arc<str>, lane: Lane, tenant: &Arc<st
         causation_id: row.get::<_, Option<[u8; 16]>>(13)?.map(Uuid::from_bytes),
         attributes: attributes(row, 14)?,
         body: Bytes::copy_from_slice(row.get_ref(15)?.as_blob()?),
-    })
+    };
+    let stored: [u8; 32] = row.get(12)?;
+    Ok(Some(delivery).filter(|delivery| delivery_digest(delivery) == stored))
 }
 
 fn delivery_digest(delivery: &Delivery) -> [u8; 32] {

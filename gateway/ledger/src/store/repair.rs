@@ -66,7 +66,7 @@ fn fronts(conn: &Connection, now: u64) -> rusqlite::Result<()> {
     let mut changes = Changes::prepare(conn, Tally::load(conn, &room)?)?;
     let mut standing = conn.prepare(
         "SELECT event, n, state FROM deliveries WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND line IS NOT NULL
-         ORDER BY event, n",
+         ORDER BY line, event, n",
     )?;
     changes.begin()?;
     for line in &lines {

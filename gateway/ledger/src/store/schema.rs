@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x534c_5553;
 
 /// One step per format number: step 0 leads from an empty file to format 1. A published step never changes.
-pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
+pub(crate) const STEPS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7];
 
 /// Newest format that this program knows.
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
@@ -261,6 +261,26 @@ CREATE TABLE plugin_floors (
 INSERT INTO plugin_floors (tenant, plugin, version) SELECT tenant, plugin, version FROM plugin_versions;
 ";
 
+/// The place of what was sent anew outlives its stay in the line of its key, tenants' answers to repetitions are counted in
+/// bytes, and the audit of events is kept by tenant.
+const FORMAT_7: &str = "
+-- Its place in the line of its key, where that is another event's than its own: it was sent anew with another body.
+ALTER TABLE deliveries ADD COLUMN place INTEGER;
+UPDATE deliveries SET place = line WHERE line IS NOT NULL AND line <> event;
+
+-- A sum over the claims, as their number is.
+ALTER TABLE claim_usage ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE claim_usage SET bytes = (
+  SELECT coalesce(sum(coalesce(octet_length(head), 0) + coalesce(length(body), 0)), 0) FROM claims
+  WHERE claims.tenant = claim_usage.tenant);
+
+-- n counts the lines of a tenant, or those without one.
+ALTER TABLE event_audit ADD COLUMN n INTEGER NOT NULL DEFAULT 0;
+UPDATE event_audit SET n = counted.n FROM
+  (SELECT seq, row_number() OVER (PARTITION BY tenant ORDER BY seq) AS n FROM event_audit) AS counted
+  WHERE counted.seq = event_audit.seq;
+";
+
 /// What kind of file this is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -335,6 +355,40 @@ mod tests {
         let floor: (String, String, String) =
             conn.query_row("SELECT * FROM plugin_floors", (), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap();
         assert_eq!(floor, ("acme".to_owned(), "orders".to_owned(), "1.0.0".to_owned()));
+    }
+
+    #[test]
+    fn a236_answers_of_an_older_format_are_counted() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &STEPS[..6]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO claims VALUES ('acme', 'orders', 'a', zeroblob(32), 1, NULL, 200, '[\"ü\"]', zeroblob(9000), 1, 2);
+             INSERT INTO claims VALUES ('acme', 'orders', 'b', zeroblob(32), 1, NULL, 200, '[]', zeroblob(7), 1, 2);
+             INSERT INTO claims VALUES ('globex', 'orders', 'a', zeroblob(32), 0, NULL, NULL, NULL, NULL, 1, 2);
+             INSERT INTO claim_usage VALUES ('acme', 2), ('globex', 1), ('initech', 0);",
+        )
+        .unwrap();
+        migrate(&mut conn, STEPS).unwrap();
+        let mut usage = conn.prepare("SELECT tenant, keys, bytes FROM claim_usage ORDER BY tenant").unwrap();
+        let rows = usage.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let found: Vec<(String, i64, i64)> = rows.collect::<rusqlite::Result<_>>().unwrap();
+        let expected = [("acme", 2, 9015), ("globex", 1, 0), ("initech", 0, 0)];
+        assert_eq!(found, expected.map(|(tenant, keys, bytes)| (tenant.to_owned(), keys, bytes)));
+    }
+
+    #[test]
+    fn a236_the_audit_of_an_older_format_is_counted_by_tenant() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &STEPS[..6]).unwrap();
+        for (seq, tenant) in [(2, Some("acme")), (3, None), (5, Some("globex")), (6, Some("acme")), (7, None)] {
+            let line = "INSERT INTO event_audit VALUES (?1, 0, ?2, 'ann', 'pause', NULL, NULL, '')";
+            conn.execute(line, (seq, tenant)).unwrap();
+        }
+        migrate(&mut conn, STEPS).unwrap();
+        let mut lines = conn.prepare("SELECT seq, n FROM event_audit ORDER BY seq").unwrap();
+        let rows = lines.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let found: Vec<(i64, i64)> = rows.collect::<rusqlite::Result<_>>().unwrap();
+        assert_eq!(found, [(2, 1), (3, 1), (5, 1), (6, 2), (7, 2)]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub key: Option<String>,
     /// Its place in the line of its key, while it stands there.
     pub line: Option<i64>,
+    /// The place that it has or had there: the position of the event that took it, be it its own.
+    pub place: i64,
     pub lane: Lane,
     pub state: DeliveryState,
     pub attempts: u32,
@@ -43,7 +45,26 @@ pub(crate) fn lane_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resul
     known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, i64::from(number)))
 }
 
-/// Reads `sink, tenant, key, line, lane, state, attempts, steps, overtaken`.
+/// A text for people; what has rotted of it is shown as such.
+pub(super) fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<String> {
+    optional_text(row, column).map(Option::unwrap_or_default)
+}
+
+/// The same of a text that may not be there.
+pub(super) fn optional_text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    let bytes = row.get_ref(column)?.as_bytes_or_null()?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+}
+
+/// Whether it was a value that cannot be what was written there, in a file that is as it should be otherwise.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
+}
+
+/// What [`read_row`] reads.
+const ROW: &str = "sink, tenant, key, line, lane, state, attempts, steps, overtaken, coalesce(place, event)";
+
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         sink: row.get(0)?,
@@ -55,6 +76,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         attempts: row.get(6)?,
         steps: row.get(7)?,
         overtaken: row.get(8)?,
+        place: row.get(9)?,
     })
 }
 
@@ -91,11 +113,10 @@ impl<'c> Statements<'c> {
                 traceparent, accepted_at, bytes, digest, body, lane, causation, attributes)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?,
             insert_delivery: sql(
-                "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts,
-                steps, since, changed_at, overtaken) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10, ?12)",
+                "INSERT INTO deliveries (event, n, sink, tenant, key, line, lane, state, due, attempts, steps, since,
+                changed_at, overtaken, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?11, ?10, ?10, ?12, ?13)",
             )?,
-            select_delivery: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, overtaken FROM deliveries
-                WHERE event = ?1 AND n = ?2")?,
+            select_delivery: sql(&format!("SELECT {ROW} FROM deliveries WHERE event = ?1 AND n = ?2"))?,
             update_delivery: sql("UPDATE deliveries SET state = ?3, due = ?4, attempts = ?5, steps = ?6,
                 changed_at = ?7, line = ?8 WHERE event = ?1 AND n = ?2")?,
             insert_transition: sql("INSERT INTO transitions (event, n, step, at, state, actor, reason, took)
@@ -104,14 +125,11 @@ impl<'c> Statements<'c> {
                 "INSERT OR REPLACE INTO failures (event, n, at, attempt, class, kind, status, message,
                 excerpt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
-            // What was sent anew with another body has a younger event than its place.
-            overtake: sql("UPDATE deliveries INDEXED BY deliveries_dead_key SET overtaken = 1
-                WHERE sink = ?1 AND tenant = ?2 AND key = ?3 AND state = 6 AND overtaken = 0 AND (event < ?4 OR
-                (SELECT causation FROM events WHERE seq = deliveries.event) IS NOT NULL)")?,
+            overtake: sql("UPDATE deliveries INDEXED BY deliveries_dead_key SET overtaken = 1 WHERE sink = ?1
+                AND tenant = ?2 AND key = ?3 AND state = 6 AND overtaken = 0 AND coalesce(place, event) < ?4")?,
             unsettled: sql("SELECT 1 FROM deliveries WHERE event = ?1 AND state NOT IN (5, 7, 8, 9)")?,
             select_head: sql("SELECT tenant, bytes FROM events WHERE seq = ?1")?,
-            deliveries: sql("SELECT sink, tenant, key, line, lane, state, attempts, steps, overtaken, n FROM deliveries
-                WHERE event = ?1 ORDER BY n")?,
+            deliveries: sql(&format!("SELECT {ROW}, n FROM deliveries WHERE event = ?1 ORDER BY n"))?,
             purge: [
                 sql("DELETE FROM transitions WHERE event = ?1")?,
                 sql("DELETE FROM failures WHERE event = ?1")?,
@@ -135,7 +153,7 @@ impl<'c> Statements<'c> {
 
     /// The deliveries of an event, with their numbers.
     pub fn rows(&mut self, event: i64) -> rusqlite::Result<Vec<(i64, Row)>> {
-        self.deliveries.query_map((event,), |row| Ok((row.get(9)?, read_row(row)?)))?.collect()
+        self.deliveries.query_map((event,), |row| Ok((row.get(10)?, read_row(row)?)))?.collect()
     }
 
     /// Tenant and bytes of an event.

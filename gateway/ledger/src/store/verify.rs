@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
 use super::backup::{known_format, log_of};
+use super::claims::answer_bytes;
 use super::files::io;
 use super::{Digested, attributes, digest, open_error, schema};
 use crate::error::OpenError;
@@ -37,7 +38,7 @@ macro_rules! open_events {
     };
 }
 
-const SUMS: [Sum; 6] = [
+const SUMS: [Sum; 7] = [
     Sum {
         what: "undelivered events",
         kept: "SELECT tenant AS name, events AS value FROM tenant_backlog",
@@ -64,6 +65,11 @@ const SUMS: [Sum; 6] = [
         counted: "SELECT tenant AS name, count(*) AS value FROM claims GROUP BY tenant",
     },
     Sum {
+        what: "bytes of idempotent answers",
+        kept: "SELECT tenant AS name, bytes AS value FROM claim_usage",
+        counted: concat!("SELECT tenant AS name, sum(", answer_bytes!(), ") AS value FROM claims GROUP BY tenant"),
+    },
+    Sum {
         what: "bytes of plugin state",
         kept: "SELECT tenant AS name, bytes AS value FROM kv_usage",
         counted: "SELECT tenant AS name, sum(length(CAST(key AS BLOB)) + length(value) + ?1) AS value FROM kv
@@ -72,7 +78,8 @@ const SUMS: [Sum; 6] = [
 ];
 
 /// Counts everything anew.
-pub(super) const RECOUNT: &str = "
+pub(super) const RECOUNT: &str = concat!(
+    "
 DELETE FROM tenant_backlog;
 INSERT INTO tenant_backlog (tenant, events, bytes)
   SELECT tenant, count(*), sum(bytes) FROM events
@@ -81,16 +88,19 @@ DELETE FROM sink_depth;
 INSERT INTO sink_depth (sink, state, deliveries) SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state;
 UPDATE stored SET bytes = (SELECT coalesce(sum(bytes), 0) FROM events);
 DELETE FROM claim_usage;
-INSERT INTO claim_usage (tenant, keys) SELECT tenant, count(*) FROM claims GROUP BY tenant;
-";
+INSERT INTO claim_usage (tenant, keys, bytes) SELECT tenant, count(*), sum(",
+    answer_bytes!(),
+    ") FROM claims GROUP BY tenant;
+"
+);
 
 /// The last of them; what an entry costs beside its key and value is an argument.
 pub(super) const RECOUNT_KV: &str = "INSERT OR REPLACE INTO kv_usage (tenant, bytes)
   SELECT tenant, sum(length(CAST(key AS BLOB)) + length(value) + ?1) FROM kv GROUP BY tenant";
 
-/// Lines that have not exactly one who is not blocked: `sink, tenant, key, fronts`.
-pub(super) const LINES: &str = "SELECT sink, tenant, key, sum(state <> 4) AS fronts FROM deliveries
-  WHERE line IS NOT NULL GROUP BY sink, tenant, key HAVING fronts <> 1";
+/// Lines of which more than one is due or under way, or all are blocked: `sink, tenant, key, fronts`.
+pub(super) const LINES: &str = "SELECT sink, tenant, key, sum(state IN (0, 1, 2)) AS fronts FROM deliveries
+  WHERE line IS NOT NULL GROUP BY sink, tenant, key HAVING fronts > 1 OR sum(state <> 4) = 0";
 
 /// What an entry of the tenants' state costs beside its key and value.
 pub(super) fn entry_bytes() -> i64 {

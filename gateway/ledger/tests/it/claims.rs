@@ -5,37 +5,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluis_ledger::clock::ManualClock;
-use sluis_ledger::{AcceptError, Claim, ClaimFault, Claimed, Keyed, Ledger, Place, StoredAnswer};
+use sluis_ledger::{Claim, ClaimFault, ClaimQuota, Claimed, Keyed, Ledger, Place, StoredAnswer};
 use sluis_model::event::NewEvent;
 
 use crate::support::{NEW_YEAR, Running, event, open};
 
 const TTL: u64 = 3_600_000;
 
-fn keyed(key: &str) -> Keyed {
+pub fn keyed(key: &str) -> Keyed {
     Keyed {
         tenant: "acme".into(),
         place: Place { route: "orders".into(), key: key.into() },
         fingerprint: [7; 32],
         ttl: TTL,
-        max_keys: 1_000,
+        quota: ClaimQuota { keys: 1_000, bytes: 1 << 20 },
         resend: false,
     }
 }
 
-fn answer(text: &str) -> StoredAnswer {
+pub fn answer(text: &str) -> StoredAnswer {
     let headers = vec![("location".to_owned(), "/orders/1".to_owned()), ("x-a".to_owned(), "ü".to_owned())];
     StoredAnswer { status: 201, headers, body: text.to_owned().into() }
 }
 
-async fn new(ledger: &Arc<Ledger>, keyed: Keyed) -> Claim {
+pub async fn new(ledger: &Arc<Ledger>, keyed: Keyed) -> Claim {
     match ledger.claim(keyed).await.unwrap() {
         Claimed::New(claim) => claim,
         other => panic!("{other:?}"),
     }
 }
 
-async fn said(ledger: &Arc<Ledger>, keyed: Keyed) -> String {
+pub async fn said(ledger: &Arc<Ledger>, keyed: Keyed) -> String {
     match ledger.claim(keyed).await.unwrap() {
         Claimed::New(_) => "new".to_owned(),
         Claimed::Replay(answer) => format!("replay {}", String::from_utf8_lossy(&answer.body)),
@@ -137,6 +137,43 @@ async fn a_claim_whose_end_could_not_be_stored_is_unknown_and_not_for_ever_in_pr
     ledger.close().await;
 }
 
+#[tokio::test]
+async fn a_claim_whose_end_was_refused_is_unknown_for_its_time_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NEW_YEAR);
+    let ledger = open(dir.path(), &clock);
+    let mut sent = new(&ledger, keyed("sent")).await;
+    sent.begin().await.unwrap();
+    let mut left = new(&ledger, keyed("left")).await;
+    let mut commits = ledger.commits();
+    let somebody = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    {
+        let mut begin = std::pin::pin!(left.begin());
+        assert!(tokio::time::timeout(Duration::ZERO, begin.as_mut()).await.is_err());
+        somebody.execute_batch("ROLLBACK").unwrap();
+        commits.changed().await.unwrap();
+        // Stored, and nobody was told so.
+    }
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop(left);
+    assert_eq!(sent.complete(answer("one")).await, Err(ClaimFault::Unavailable));
+    // What stood before this in the queue was refused before it.
+    assert_eq!(new(&ledger, keyed("behind")).await.begin().await, Err(ClaimFault::Unavailable));
+    somebody.execute_batch("ROLLBACK").unwrap();
+    for key in ["sent", "left"] {
+        assert_eq!(said(&ledger, keyed(key)).await, "unknown");
+    }
+    new(&ledger, keyed("behind")).await.complete(answer("")).await.unwrap();
+    let unknown = "SELECT count(*) FROM claims WHERE key IN ('sent', 'left') AND state = 2";
+    assert_eq!(somebody.query_row(unknown, (), |row| row.get::<_, i64>(0)).unwrap(), 2);
+    clock.advance(Duration::from_millis(TTL));
+    for key in ["sent", "left"] {
+        assert_eq!(said(&ledger, keyed(key)).await, "new");
+    }
+    ledger.close().await;
+}
+
 /// Polled once, and given up.
 async fn give_up<T>(future: impl Future<Output = T>) {
     let _ = tokio::time::timeout(Duration::ZERO, future).await;
@@ -189,40 +226,6 @@ async fn a_crash_and_a_restart_keep_what_was_stored_and_make_the_rest_unknown() 
     assert_eq!(states(&ledger).await, ["replay one", "unknown", "new"]);
     clock.advance(Duration::from_millis(TTL));
     assert_eq!(states(&ledger).await, ["new", "new", "new"]);
-    ledger.close().await;
-}
-
-#[tokio::test]
-async fn a_tenant_has_so_many_keys_and_the_oldest_finished_ones_make_room() {
-    let dir = tempfile::tempdir().unwrap();
-    let clock = ManualClock::at(NEW_YEAR);
-    let ledger = open(dir.path(), &clock);
-    let few = |key: &str| Keyed { max_keys: 3, ..keyed(key) };
-    for key in ["a", "b", "c"] {
-        new(&ledger, few(key)).await.complete(answer(key)).await.unwrap();
-        clock.advance(Duration::from_millis(1));
-    }
-    new(&ledger, few("d")).await.complete(answer("d")).await.unwrap();
-    assert_eq!(said(&ledger, few("a")).await, "new", "the oldest one went");
-    for key in ["b", "c", "d"] {
-        assert_eq!(said(&ledger, few(key)).await, format!("replay {key}"), "and no other");
-    }
-    let mut in_flight = Vec::new();
-    for key in ["e", "f", "g"] {
-        let mut claim = new(&ledger, few(key)).await;
-        claim.begin().await.unwrap();
-        in_flight.push(claim);
-    }
-    assert_eq!(said(&ledger, few("d")).await, "new");
-    let mut one_more = new(&ledger, few("h")).await;
-    assert_eq!(one_more.begin().await, Err(ClaimFault::Full));
-    let refused = ledger.accept_claimed(event("{}"), &mut one_more, answer("h"), u64::MAX).await;
-    assert_eq!(refused, Err(AcceptError::Claim(ClaimFault::Full)));
-    assert_eq!(ledger.backlog().bytes, 0, "nothing of a refused event counts");
-    let mut other = new(&ledger, Keyed { tenant: "umbrella".into(), ..few("a") }).await;
-    other.begin().await.unwrap();
-    in_flight.pop().unwrap().release().await;
-    one_more.begin().await.unwrap();
     ledger.close().await;
 }
 

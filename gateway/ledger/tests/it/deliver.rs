@@ -228,6 +228,25 @@ async fn an_answer_that_never_comes_is_ambiguous_and_tried_again() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_body_does_not_end_counts_by_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say([Say::Unfinished(201, "booked as "), Say::Unfinished(422, "no such customer: ")]);
+    let mut plan = erp.plan();
+    let plan::SinkKind::Http(http) = &mut plan.kind;
+    http.timeout = Duration::from_millis(200);
+    let running = Running::start(dir.path(), [plan]);
+    let taken = running.accept(event("{}")).await;
+    running.until(taken, EventState::Completed).await;
+    let refused = running.accept(event("{}")).await;
+    let status = running.until(refused, EventState::Failed).await;
+    let error = status.deliveries[0].last_error.as_ref().unwrap();
+    assert_eq!((&*error.kind, error.status), ("http", Some(422)));
+    assert_eq!(erp.drain().len(), 2, "neither was asked twice");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_sink_that_is_not_there_is_transient() {
     let dir = tempfile::tempdir().unwrap();
     let erp = ErpSink::start().await;

@@ -84,7 +84,7 @@ fn a236_a_newer_format_and_somebody_elses_database_are_refused() {
     conn.pragma_update(None, "user_version", 999).unwrap();
     drop(conn);
     let error = refused(dir.path());
-    assert!(matches!(error, OpenError::NewerFormat { found: 999, known: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 999, known: 7, .. }), "{error}");
     std::fs::remove_file(&database).unwrap();
     let conn = rusqlite::Connection::open(&database).unwrap();
     conn.execute_batch("CREATE TABLE theirs (a)").unwrap();

@@ -343,6 +343,28 @@ async fn retries_past_their_budget_are_put_off_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn what_one_tenant_has_put_off_puts_off_no_other_tenant() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    erp.say(std::iter::repeat_n(Say::Status(500), 41));
+    let mean = PacingSettings { retry_percent: 0, retry_floor_per_second: 1, ..UNPACED };
+    let running = Running::start(dir.path(), [plan::Sink { pacing: mean, ..erp.plan() }]);
+    for _ in 0..40 {
+        running.accept(event("{}")).await;
+        erp.next().await;
+    }
+    running.until_backlog(|backlog| backlog.count(DeliveryState::RetryWait) == 40).await;
+    let other = NewEvent { tenant: "umbrella".into(), ..event("{}") };
+    let id = other.id;
+    running.ledger.accept(other, u64::MAX).await.unwrap();
+    erp.next().await;
+    running.until_backlog(|backlog| backlog.count(DeliveryState::RetryWait) == 41).await;
+    let status = running.ledger.status("umbrella", id).await.unwrap().unwrap();
+    assert_eq!(status.deliveries[0].next_attempt_at, Some(NEW_YEAR + 1_000));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_plan_neither_closes_the_breaker_nor_forgets_the_recovery() {
     let dir = tempfile::tempdir().unwrap();
     let mut erp = ErpSink::start().await;

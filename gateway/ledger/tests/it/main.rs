@@ -4,12 +4,14 @@
 mod support;
 
 mod accept;
+mod claim_quota;
 mod claims;
 mod clocks;
 mod crash;
 mod deliver;
 mod faults;
 mod files;
+mod full_disk;
 mod gate;
 mod hook;
 mod kill;
@@ -21,5 +23,6 @@ mod power;
 mod purge;
 mod registry;
 mod restart;
+mod sent_anew;
 mod tls;
 mod upkeep;

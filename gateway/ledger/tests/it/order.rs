@@ -16,23 +16,23 @@ use crate::support::{ErpSink, Got, RETRY, Running, Say, event};
 
 const ORDERS: [Order; 3] = [Order::Block, Order::DlqAndContinue, Order::ParkKey];
 
-fn ordered(erp: &ErpSink, order: Order) -> plan::Sink {
+pub fn ordered(erp: &ErpSink, order: Order) -> plan::Sink {
     plan::Sink { order, ..erp.plan() }
 }
 
-fn keyed(plan: &plan::Sink, key: &str) -> NewEvent {
+pub fn keyed(plan: &plan::Sink, key: &str) -> NewEvent {
     NewEvent { key: Some(key.to_owned()), sinks: vec![plan.of_event()], ..event("{}") }
 }
 
-fn ann() -> By {
+pub fn ann() -> By {
     By { actor: "operator:ann".to_owned(), reason: "looked at it".to_owned() }
 }
 
-fn all_of(id: Uuid) -> Subject {
+pub fn all_of(id: Uuid) -> Subject {
     Subject::Event { id, tenant: None, sink: None }
 }
 
-async fn states(running: &Running, ids: &[Uuid]) -> Vec<&'static str> {
+pub async fn states(running: &Running, ids: &[Uuid]) -> Vec<&'static str> {
     let mut states = Vec::new();
     for id in ids {
         states.push(running.status(*id).await.deliveries.last().unwrap().state.label());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluis_ledger::clock::ManualClock;
-use sluis_ledger::{AcceptError, verify};
+use sluis_ledger::{AcceptError, By, Filter, Operation, Subject, verify};
 use sluis_model::event::{DeliveryState, EventState};
 use sluis_model::plan;
 use tokio::task::JoinSet;
@@ -235,4 +235,45 @@ async fn a_sink_never_has_more_in_flight_than_its_plan_says() {
         erp.next().await;
     }
     running.drop_dead().await;
+}
+
+#[tokio::test]
+async fn events_that_have_rotted_are_given_up_and_hold_nobody_up() {
+    const ROT: [&str; 4] =
+        ["content_type = CAST(x'6aff' AS TEXT)", "key = CAST(x'ff' AS TEXT)", "attributes = '['", "body = x'00'"];
+    let dir = tempfile::tempdir().unwrap();
+    let mut erp = ErpSink::start().await;
+    let clock = ManualClock::at(NEW_YEAR);
+    let ledger = open(dir.path(), &clock);
+    let mut ids = Vec::new();
+    for _ in 0..=ROT.len() {
+        let event = event("{}");
+        ids.push(event.id);
+        ledger.accept(event, u64::MAX).await.unwrap();
+    }
+    ledger.close().await;
+    drop(ledger);
+    let conn = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    for (n, rot) in ROT.iter().enumerate() {
+        assert_eq!(conn.execute(&format!("UPDATE events SET {rot} WHERE seq = ?1"), (n as i64 + 1,)).unwrap(), 1);
+    }
+    drop(conn);
+    let running = Running::start_at(dir.path(), [erp.plan()], clock);
+    assert_eq!(erp.next().await.id(), ids[ROT.len()]);
+    for id in &ids[..ROT.len()] {
+        let status = running.until(*id, EventState::Failed).await;
+        assert_eq!(status.history.last().unwrap().reason, "poison: stored bytes are damaged");
+    }
+    // People find them, and an order does no harm.
+    let filter = Filter { states: vec![DeliveryState::Dead], ..Filter::default() };
+    assert_eq!(running.ledger.list(filter, None, 10).await.unwrap().deliveries.len(), ROT.len());
+    for id in &ids[..ROT.len()] {
+        assert!(running.ledger.event(None, *id).await.unwrap().is_some());
+        let by = By { actor: "operator:ann".to_owned(), reason: "once more".to_owned() };
+        let subject = Subject::Event { id: *id, tenant: None, sink: None };
+        running.ledger.operate(subject, Operation::Replay { force: false }, by).await.unwrap();
+        running.until_that(*id, |status| status.deliveries.len() == 2 && status.state == EventState::Failed).await;
+    }
+    assert!(erp.drain().is_empty(), "none of them is ever sent");
+    running.stop().await;
 }

@@ -4,12 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -111,6 +113,8 @@ pub enum Say {
     Status(u16),
     RetryAfter(u16, &'static str),
     Body(u16, String),
+    /// The status and the beginning of a body that does not end.
+    Unfinished(u16, &'static str),
     /// Takes the request, and never answers.
     Nothing,
     /// Answers 200 after this time.
@@ -203,7 +207,7 @@ async fn answer(
     request: Request<Incoming>,
     script: Arc<Mutex<Script>>,
     sender: mpsc::Sender<Got>,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
+) -> Result<Response<Either<Full<Bytes>, Unfinished>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let say = {
@@ -212,7 +216,7 @@ async fn answer(
     };
     let path = head.uri.to_string();
     sender.send(Got { method: head.method, path, headers: head.headers, body }).await.unwrap();
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Either::Left(Full::default()));
     match say {
         Say::Status(status) => *response.status_mut() = StatusCode::from_u16(status).unwrap(),
         Say::RetryAfter(status, after) => {
@@ -221,7 +225,11 @@ async fn answer(
         }
         Say::Body(status, body) => {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            *response.body_mut() = body.into();
+            *response.body_mut() = Either::Left(body.into());
+        }
+        Say::Unfinished(status, beginning) => {
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            *response.body_mut() = Either::Right(Unfinished(Some(Bytes::from_static(beginning.as_bytes()))));
         }
         Say::Nothing => match std::future::pending::<Infallible>().await {},
         Say::Slow(wait) => tokio::time::sleep(wait).await,
@@ -229,6 +237,21 @@ async fn answer(
         Say::HangUp => return Err(std::io::Error::other("told to hang up")),
     }
     Ok(response)
+}
+
+/// A body that goes no further than its beginning.
+struct Unfinished(Option<Bytes>);
+
+impl hyper::body::Body for Unfinished {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |beginning| Poll::Ready(Some(Ok(hyper::body::Frame::data(beginning)))))
+    }
 }
 
 /// A ledger that delivers, on a clock moved by hand.

@@ -153,7 +153,7 @@ async fn what_does_not_hold_is_found_and_what_can_be_counted_is_mended() {
         "UPDATE tenant_backlog SET events = 77, bytes = bytes + 1;
          UPDATE sink_depth SET deliveries = 9 WHERE state = 0;
          UPDATE stored SET bytes = 1;
-         INSERT INTO claim_usage VALUES ('acme', 3);
+         INSERT INTO claim_usage VALUES ('acme', 3, 4);
          INSERT INTO kv_usage VALUES ('globex', 5);
          UPDATE deliveries SET state = 4, due = NULL WHERE state = 0 AND key = 'key 0';
          UPDATE deliveries SET state = 0, due = 1 WHERE state = 4 AND key = 'key 1';
@@ -169,6 +169,7 @@ async fn what_does_not_hold_is_found_and_what_can_be_counted_is_mended() {
         "deliveries by sink and state of erp 0: 9 kept, 3 counted",
         "stored bytes of all: 1 kept",
         "idempotency keys of acme: 3 kept, 0 counted",
+        "bytes of idempotent answers of acme: 4 kept, 0 counted",
         "bytes of plugin state of globex: 5 kept, 0 counted",
         "line of key \"key 0\" of acme to erp: 0 at its front instead of 1",
         "line of key \"key 1\" of acme to erp: 3 at its front instead of 1",

@@ -95,7 +95,7 @@ pub struct ServerLimits {
     pub head_timeout: Duration,
     /// Idle keep-alive.
     pub idle_timeout: Duration,
-    /// Between two reads of a body.
+    /// All waits for more of a body, less a second for each KiB that came.
     pub body_timeout: Duration,
     /// A write that makes no progress.
     pub write_timeout: Duration,

@@ -100,4 +100,6 @@ pub struct TenantLimits {
     pub plugin_versions: u32,
     /// Idempotency keys that are held.
     pub idempotency_keys: usize,
+    /// Bytes of the answers that are kept for them.
+    pub idempotency_bytes: u64,
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::*;
 use super::{event, open};
 use crate::backlog::event_bytes;
-use crate::claims::StoredAnswer;
+use crate::claims::{ClaimQuota, StoredAnswer};
 
 const START: u64 = 1_000_000;
 const TTL: u64 = 500;
@@ -22,11 +22,11 @@ const TENANTS: [&str; 2] = ["acme", "umbrella"];
 
 #[derive(Debug, Clone)]
 enum Op {
-    Begin { at: At, fingerprint: u8, max: u64 },
-    Complete { at: At },
+    Begin { at: At, fingerprint: u8, quota: ClaimQuota },
+    Complete { at: At, length: usize, quota: ClaimQuota },
     Unknown { at: At },
     Release { at: At },
-    Accept { at: At, fingerprint: u8, max: u64 },
+    Accept { at: At, fingerprint: u8, length: usize, quota: ClaimQuota },
     Advance { ms: u64 },
     Forget { tenant: usize },
     Crash,
@@ -38,13 +38,18 @@ type At = (usize, u8);
 
 fn any_op() -> impl Strategy<Value = Op> {
     let at = || (0usize..2, 0u8..6);
-    let caps = || proptest::sample::select(vec![2u64, 3, 3, 3, 100]);
+    let length = || proptest::sample::select(vec![0usize, 0, 20, 100, 300]);
+    let keys = proptest::sample::select(vec![2u64, 3, 3, 3, 100]);
+    let quota = (keys, proptest::sample::select(vec![100u64, 240, 240, 1_000]));
+    let quota = quota.prop_map(|(keys, bytes)| ClaimQuota { keys, bytes });
+    let quota = || quota.clone();
     prop_oneof![
-        6 => (at(), 0u8..2, caps()).prop_map(|(at, fingerprint, max)| Op::Begin { at, fingerprint, max }),
-        4 => at().prop_map(|at| Op::Complete { at }),
+        6 => (at(), 0u8..2, quota()).prop_map(|(at, fingerprint, quota)| Op::Begin { at, fingerprint, quota }),
+        4 => (at(), length(), quota()).prop_map(|(at, length, quota)| Op::Complete { at, length, quota }),
         2 => at().prop_map(|at| Op::Unknown { at }),
         2 => at().prop_map(|at| Op::Release { at }),
-        4 => (at(), 0u8..2, caps()).prop_map(|(at, fingerprint, max)| Op::Accept { at, fingerprint, max }),
+        4 => (at(), 0u8..2, length(), quota())
+            .prop_map(|(at, fingerprint, length, quota)| Op::Accept { at, fingerprint, length, quota }),
         3 => (0u64..300).prop_map(|ms| Op::Advance { ms }),
         1 => (0usize..2).prop_map(|tenant| Op::Forget { tenant }),
         1 => Just(Op::Crash),
@@ -65,8 +70,15 @@ fn place((_, key): At) -> Place {
     Place { route: "orders".into(), key: format!("key-{key}").into() }
 }
 
-fn answer(text: String) -> StoredAnswer {
-    StoredAnswer { status: 202, headers: vec![("a".to_owned(), "b".to_owned())], body: Bytes::from(text) }
+fn answer(length: usize) -> StoredAnswer {
+    StoredAnswer {
+        status: 202, headers: vec![("a".to_owned(), "ü".to_owned())], body: Bytes::from(vec![b'x'; length])
+    }
+}
+
+/// What an answer counts: its body, and its fields as `[["a","ü"]]`.
+fn kept(claim: &Found) -> u64 {
+    claim.answer.as_ref().map_or(0, |answer| answer.body.len() as u64 + 12)
 }
 
 impl Pair {
@@ -80,19 +92,26 @@ impl Pair {
     fn apply(&mut self, op: &Op) {
         let expires_at = self.now + TTL;
         match op {
-            Op::Begin { at, fingerprint, max } => {
+            Op::Begin { at, fingerprint, quota } => {
                 let fingerprint = [*fingerprint; 32];
-                let answer = self.edit(*at, ClaimChange::Begin { fingerprint, expires_at, max_keys: *max });
-                assert_eq!(answer, self.make_room(*at, &fingerprint, *max));
+                let answer = self.edit(*at, ClaimChange::Begin { fingerprint, expires_at, quota: *quota });
+                assert_eq!(answer, self.make_room(*at, &fingerprint, 0, quota));
                 if answer.is_ok() {
                     let entry = Entry { fingerprint, state: ClaimState::InFlight, expires_at };
                     self.claims.insert(*at, Found { entry, event: None, answer: None });
                 }
             }
-            Op::Complete { at } => {
-                let told = answer(format!("at {}", self.now));
-                self.edit(*at, ClaimChange::Complete { answer: told.clone(), expires_at }).unwrap();
-                if let Some(claim) = self.claims.get_mut(at) {
+            Op::Complete { at, length, quota } => {
+                let told = answer(*length);
+                let change = ClaimChange::Complete { answer: told.clone(), expires_at, quota: *quota };
+                let done = self.edit(*at, change);
+                if self.claims.get(at).is_none_or(|claim| claim.entry.state != ClaimState::InFlight) {
+                    assert_eq!(done, Ok(()), "and nothing is changed");
+                    return;
+                }
+                let room = self.add(at.0, 0, *length as u64 + 12, quota);
+                assert_eq!(done, room);
+                if let (Ok(()), Some(claim)) = (room, self.claims.get_mut(at)) {
                     claim.entry.state = ClaimState::Completed;
                     (claim.entry.expires_at, claim.answer) = (expires_at, Some(told));
                 }
@@ -109,7 +128,7 @@ impl Pair {
                     self.claims.remove(at);
                 }
             }
-            Op::Accept { at, fingerprint, max } => self.accept(*at, [*fingerprint; 32], *max),
+            Op::Accept { at, fingerprint, length, quota } => self.accept(*at, [*fingerprint; 32], *length, *quota),
             Op::Advance { ms } => self.now += ms,
             Op::Forget { tenant } => {
                 let forgotten = self.store().forget_claims(TENANTS[*tenant].to_owned(), self.now);
@@ -135,37 +154,50 @@ impl Pair {
         self.runtime.block_on(self.store().claim(edit))
     }
 
-    /// The rules of who may take a key, and of who leaves for it.
-    fn make_room(&mut self, at: At, fingerprint: &[u8; 32], max: u64) -> Result<(), ClaimFault> {
+    /// The rules of who may take a key.
+    fn make_room(&mut self, at: At, fingerprint: &[u8; 32], bytes: u64, quota: &ClaimQuota) -> Result<(), ClaimFault> {
         let there = self.claims.get(&at).map(|claim| &claim.entry);
         if matches!(judge(there, fingerprint, self.now), Verdict::Replay | Verdict::Reused) {
             return Err(ClaimFault::Taken);
         }
         self.claims.remove(&at);
-        let used = self.claims.keys().filter(|(tenant, _)| *tenant == at.0).count() as u64;
-        let too_many = (used + 1).saturating_sub(max);
-        let finished = self
-            .claims
-            .iter()
-            .filter(|((tenant, _), claim)| *tenant == at.0 && claim.entry.state != ClaimState::InFlight);
-        let mut oldest: Vec<(u64, At)> = finished.map(|(at, claim)| (claim.entry.expires_at, *at)).collect();
-        oldest.sort_unstable();
-        oldest.truncate(too_many as usize);
-        for (_, at) in &oldest {
-            self.claims.remove(at);
-        }
-        if too_many > 0 && oldest.is_empty() { Err(ClaimFault::Full) } else { Ok(()) }
+        self.add(at.0, 1, bytes, quota)
     }
 
-    fn accept(&mut self, at: At, fingerprint: [u8; 32], max_keys: u64) {
+    /// Claims of a tenant, and bytes of their answers.
+    fn usage(&self, tenant: usize) -> (u64, u64) {
+        let theirs = self.claims.iter().filter(|(at, _)| at.0 == tenant);
+        theirs.fold((0, 0), |(keys, bytes), (_, claim)| (keys + 1, bytes + kept(claim)))
+    }
+
+    /// The rules of who leaves for something.
+    fn add(&mut self, tenant: usize, keys: u64, bytes: u64, quota: &ClaimQuota) -> Result<(), ClaimFault> {
+        let before = self.usage(tenant);
+        let finished =
+            self.claims.iter().filter(|(at, claim)| at.0 == tenant && claim.entry.state != ClaimState::InFlight);
+        let mut oldest: Vec<(u64, At)> = finished.map(|(at, claim)| (claim.entry.expires_at, *at)).collect();
+        oldest.sort_unstable();
+        for (_, at) in oldest {
+            let (used_keys, used_bytes) = self.usage(tenant);
+            if used_keys + keys <= quota.keys && used_bytes + bytes <= quota.bytes {
+                break;
+            }
+            self.claims.remove(&at);
+        }
+        let (used_keys, used_bytes) = self.usage(tenant);
+        let has_keys = used_keys + keys <= quota.keys.max(before.0);
+        let has_bytes = used_bytes + bytes <= (quota.bytes + quota.bytes / 8).max(before.1);
+        if has_keys && has_bytes { Ok(()) } else { Err(ClaimFault::Full) }
+    }
+
+    fn accept(&mut self, at: At, fingerprint: [u8; 32], length: usize, quota: ClaimQuota) {
         let event = NewEvent { tenant: TENANTS[at.0].into(), accepted_at: self.now, ..event() };
-        let (id, expires_at, told) = (event.id, self.now + TTL, answer("accepted".to_owned()));
-        let claim =
-            NewClaim { place: place(at), fingerprint, expires_at, max_keys, answer: told.clone(), begun: false };
+        let (id, expires_at, told) = (event.id, self.now + TTL, answer(length));
+        let claim = NewClaim { place: place(at), fingerprint, expires_at, quota, answer: told.clone(), begun: false };
         let bytes = event_bytes(&event);
         let accepted = self.store().accept(event, Some(claim), bytes, u64::MAX).unwrap();
         let accepted = self.runtime.block_on(accepted).unwrap();
-        assert_eq!(accepted, self.make_room(at, &fingerprint, max_keys).map_err(AcceptError::Claim));
+        assert_eq!(accepted, self.make_room(at, &fingerprint, length as u64 + 12, &quota).map_err(AcceptError::Claim));
         let kept = self.runtime.block_on(self.store().status(TENANTS[at.0], id)).unwrap();
         assert_eq!(kept.is_some(), accepted.is_ok());
         if accepted.is_ok() {
@@ -204,9 +236,9 @@ impl Pair {
         }
         let conn = Connection::open(self.dir.path().join("ledger.db")).unwrap();
         for (tenant, name) in TENANTS.iter().enumerate() {
-            let sql = "SELECT coalesce(sum(keys), 0) FROM claim_usage WHERE tenant = ?1";
-            let keys: i64 = conn.query_row(sql, (name,), |row| row.get(0)).unwrap();
-            assert_eq!(keys, self.claims.keys().filter(|at| at.0 == tenant).count() as i64);
+            let sql = "SELECT coalesce(sum(keys), 0), coalesce(sum(bytes), 0) FROM claim_usage WHERE tenant = ?1";
+            let usage: (i64, i64) = conn.query_row(sql, (name,), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!((usage.0.cast_unsigned(), usage.1.cast_unsigned()), self.usage(tenant));
         }
     }
 }

@@ -12,6 +12,7 @@ use sluis_model::lane::Lane;
 use super::*;
 use crate::clock::ManualClock;
 use crate::observer::NoObserver;
+use crate::operate::{Operation, Subject};
 
 /// A store with everything small, so that checkpoints and page splits happen in every test.
 fn open(dir: &Path, now: u64, checkpoint_pages: i32) -> Result<Store, OpenError> {
@@ -88,6 +89,49 @@ fn of_the_holds_of_a_sink_the_last_ones_are_kept() {
     assert_eq!(count("SELECT count(*) FROM holds WHERE sink = 'erp' AND since = 599"), 1);
     assert_eq!(count("SELECT count(*) FROM holds WHERE until IS NULL"), 1, "one that lasts is never forgotten");
     assert_eq!(count("SELECT count(*) FROM holds WHERE sink = 'crm'"), 1);
+}
+
+#[test]
+fn of_the_audit_the_last_lines_of_each_tenant_are_kept_and_of_sinks_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), 0, 12).unwrap());
+    let conn = Connection::open(dir.path().join("ledger.db")).unwrap();
+    // A line of each, and then all that one tenant may have.
+    let lines = "WITH RECURSIVE lines (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM lines WHERE n < 10002)
+        INSERT INTO event_audit (at, tenant, actor, action, reason, n)
+        SELECT n, 'umbrella', 'tenant:umbrella', 'discard', '', n FROM lines";
+    conn.execute_batch(
+        "INSERT INTO event_audit (at, tenant, actor, action, reason, n) VALUES
+        (0, 'acme', 'tenant:acme', 'replay', '', 1), (0, NULL, 'operator:ann', 'pause', '', 1)",
+    )
+    .unwrap();
+    conn.execute_batch(lines).unwrap();
+    let store = open(dir.path(), 0, 12).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let order = |subject: Subject, operation: Operation| OperateEdit {
+        subject,
+        operation,
+        edited: None,
+        by: "operator:bob".to_owned(),
+        reason: String::new(),
+        at: 1,
+    };
+    runtime.block_on(async {
+        for _ in 0..3 {
+            let theirs = NewEvent { tenant: "umbrella".into(), sinks: vec![EventSink::unordered("erp")], ..event() };
+            store.accept(theirs.clone(), None, 1, u64::MAX).unwrap().await.unwrap().unwrap();
+            let subject = Subject::Event { id: theirs.id, tenant: None, sink: None };
+            store.operate(order(subject, Operation::Discard), None).await.unwrap();
+        }
+        store.operate(order(Subject::Sink("erp".to_owned()), Operation::Pause), None).await.unwrap();
+    });
+    let lines = |tenant: &str| {
+        let sql = format!("SELECT count(*), min(n), max(n) FROM event_audit WHERE tenant IS {tenant}");
+        conn.query_row(&sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
+    };
+    assert_eq!(lines("'umbrella'"), (10_000, 6, 10_005));
+    assert_eq!(lines("'acme'"), (1, 1, 1));
+    assert_eq!(lines("NULL"), (2, 1, 2));
 }
 
 #[test]

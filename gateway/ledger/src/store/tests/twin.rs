@@ -200,7 +200,7 @@ impl Pair {
 
     /// A new delivery, as the rules of lines have it.
     fn enter(&mut self, id: DeliveryId, sink: &'static str, lane: Lane, compacts: bool) {
-        let in_line = keeps(sink).in_order && self.event(id.event).event.key.is_some();
+        let in_line = self.keeps_order(id, sink);
         let (mut state, mut lane) = (DeliveryState::Ready, lane);
         if in_line {
             if compacts {
@@ -209,17 +209,24 @@ impl Pair {
                 }
             }
             let line = self.line(id, sink);
-            if !line.is_empty() {
-                state = DeliveryState::Blocked;
-            }
             let own = lane;
-            for other in line {
-                let twin = self.twin(other).unwrap();
+            for other in &line {
+                let twin = self.twin(*other).unwrap();
                 // Those of one event are one after the other by their numbers.
-                if other.event >= id.event {
-                    lane = lane.min(twin.lane);
+                match other.event < id.event {
+                    true => twin.lane = twin.lane.min(own),
+                    false => lane = lane.min(twin.lane),
                 }
-                twin.lane = twin.lane.min(own);
+            }
+            let is_behind = line.first().is_some_and(|front| front.event <= id.event);
+            if is_behind || line.iter().any(|other| self.twin(*other).unwrap().state == DeliveryState::Leased) {
+                state = DeliveryState::Blocked;
+            } else {
+                for other in line {
+                    if self.twin(other).unwrap().state.is_waiting() {
+                        self.step(other, Input::Block, None, false);
+                    }
+                }
             }
         }
         let steps = i64::from(state == DeliveryState::Blocked);
@@ -227,6 +234,10 @@ impl Pair {
         let delivery = TwinDelivery { sink, state, due, attempts: 0, steps, lane, in_line, overtaken: false };
         let event = self.events.iter_mut().find(|event| event.seq == id.event).unwrap();
         event.deliveries.insert(id.n, delivery);
+    }
+
+    fn keeps_order(&self, id: DeliveryId, sink: &str) -> bool {
+        keeps(sink).in_order && self.event(id.event).event.key.is_some()
     }
 
     fn event(&self, seq: i64) -> &TwinEvent {
@@ -269,7 +280,7 @@ impl Pair {
 
     fn overtake(&mut self, id: DeliveryId, sink: &'static str) {
         let NewEvent { tenant, key, .. } = self.event(id.event).event.clone();
-        if !keeps(sink).in_order || key.is_none() {
+        if !self.keeps_order(id, sink) {
             return;
         }
         let older = self.events.iter_mut().filter(|event| event.seq < id.event);
@@ -313,7 +324,14 @@ impl Pair {
             assert_eq!(answer, Err(none));
             return;
         }
-        if !force && dead.iter().any(|(.., overtaken)| *overtaken) {
+        let under_way_behind = |(n, sink, _): &(i64, &'static str, bool)| {
+            let id = DeliveryId { event: seq, n: *n };
+            let line = if self.keeps_order(id, sink) { self.line(id, sink) } else { Vec::new() };
+            line.iter().any(|other| {
+                other.event > seq && self.event(other.event).deliveries[&other.n].state == DeliveryState::Leased
+            })
+        };
+        if !force && dead.iter().any(|one| one.2 || under_way_behind(one)) {
             assert_eq!(answer, Err(OperateError::Overtaken));
             return;
         }

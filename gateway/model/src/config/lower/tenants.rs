@@ -144,6 +144,7 @@ fn tenant(written: &written::Tenant, http: Vec<AllowedOrigin>) -> plan::Tenant {
             plugin_bytes: limits.plugin_bytes.u64(),
             plugin_versions: limits.plugin_versions.u32(),
             idempotency_keys: limits.idempotency_keys.usize(),
+            idempotency_bytes: limits.idempotency_bytes.u64(),
         },
     }
 }

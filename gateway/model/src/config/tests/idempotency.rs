@@ -49,7 +49,8 @@ fn what_is_left_out_has_its_default_and_nothing_is_done_without_the_setting() {
     assert_eq!(lowered(&orders(written)), Idempotency { required: true, ttl, fingerprint, ..default });
     let plan = orders("host: a.example").check().unwrap().plan;
     assert!(plan.router.routes().iter().all(|route| route.idempotency.is_none()));
-    assert_eq!(plan.tenants["acme"].limits.idempotency_keys, 1_000_000);
+    let limits = &plan.tenants["acme"].limits;
+    assert_eq!((limits.idempotency_keys, limits.idempotency_bytes), (1_000_000, 1 << 30));
 }
 
 #[test]
@@ -81,13 +82,17 @@ fn a273_keys_that_no_request_could_have_are_refused() {
         let errors = orders(&format!("idempotency: {written}")).errors();
         assert!(errors.contains(said), "{errors}");
     }
-    let tenant = |limit: &str| {
-        let limits = format!("id: acme, limits: {{idempotency_keys: {limit}}}");
+    let tenant = |limits: &str| {
+        let limits = format!("id: acme, limits: {{{limits}}}");
         Memory::new(small_with("id: acme", &limits))
     };
-    assert!(tenant("0").errors().contains("limits.idempotency_keys: too small: from 1 to 100000000"));
-    assert!(tenant("100000001").errors().contains("limits.idempotency_keys: too large"));
-    assert_eq!(tenant("7").check().unwrap().plan.tenants["acme"].limits.idempotency_keys, 7);
+    let too_small = "limits.idempotency_keys: too small: from 1 to 100000000";
+    assert!(tenant("idempotency_keys: 0").errors().contains(too_small));
+    assert!(tenant("idempotency_keys: 100000001").errors().contains("limits.idempotency_keys: too large"));
+    assert!(tenant("idempotency_bytes: 1023KiB").errors().contains("limits.idempotency_bytes: too small"));
+    let plan = tenant("idempotency_keys: 7, idempotency_bytes: 1MiB").check().unwrap().plan;
+    let limits = &plan.tenants["acme"].limits;
+    assert_eq!((limits.idempotency_keys, limits.idempotency_bytes), (7, 1 << 20));
 }
 
 #[test]

@@ -215,7 +215,8 @@ pub struct Sink {
     /// Attempts per second, and a tenth of that at once; as many as come without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Count<1, 1_000_000, 100>>,
-    /// Retries may be at most this many percent of the attempts of a minute, or ten per second if that is more.
+    /// Retries may be at most this many percent of the attempts of a minute, or ten per second if that is more. Past that a
+    /// tenant's go one after the other, each within `retry.max`.
     #[serde(default)]
     pub retry_budget_percent: Count<0, 100, 20>,
     /// Time from a tenth of `concurrency` to all of it after an outage; `0s` turns that off.

@@ -78,7 +78,7 @@ pub struct ServerLimits {
     /// Longest idle time of a kept connection.
     #[serde(default)]
     pub idle_timeout: Period<{ s(1) }, { h(1) }, { s(60) }>,
-    /// Longest wait between two reads of a request body.
+    /// Longest wait for more of a request body; waits add up to it, and each KiB that comes makes good for a second.
     #[serde(default)]
     pub body_timeout: Period<{ ms(100) }, { min(10) }, { s(30) }>,
     /// Longest wait for a client to take any of an answer.

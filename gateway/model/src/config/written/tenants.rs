@@ -136,4 +136,7 @@ pub struct TenantLimits {
     /// Idempotency keys that are held.
     #[serde(default)]
     pub idempotency_keys: Count<1, 100_000_000, 1_000_000>,
+    /// Bytes of the answers that are kept for them.
+    #[serde(default)]
+    pub idempotency_bytes: Size<{ mib(1) }, { tib(64) }, { gib(1) }>,
 }
