@@ -10,7 +10,6 @@ use sluis_sandbox::WorkerCommand;
 use crate::COMPILE_WORKER;
 use crate::far_end::FarEnd;
 use crate::house::{House, TENANT};
-use crate::plugin::UNCOUNTED;
 use crate::stage::{Prepared, Stage, Turns};
 
 /// Known token, upstream.
@@ -20,7 +19,7 @@ pub const MAPPED: &str = "whole/mapped";
 
 pub fn stages() -> Vec<Stage> {
     let stage = |name: &'static str, path: &'static str| Stage::new(name, move |house| serve(house, name, path)).slow();
-    vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped").uncounted(UNCOUNTED)]
+    vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped")]
 }
 
 struct Served {
