@@ -1,8 +1,8 @@
 //! Client and upstream in a process of their own, so that nothing they do counts as the gateway's. They know as little of
 //! HTTP as this needs.
 //!
-//! The process writes its upstream's address; reads the gateway's, a path and a token; then, for every number that it
-//! reads, sends so many orders and writes how many were not answered with 200.
+//! The process writes its upstream's address; reads a number of connections, the gateway's address, a path and a token;
+//! then, for every number that it reads, sends so many orders and writes how many were not answered with 200.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,9 +12,6 @@ use sluis_bench::{ORDER, lean};
 
 /// The word that makes this the far end.
 pub const FAR_END: &str = "far-end";
-
-/// Connections that ask at once, each as soon as it is answered.
-const CONNECTIONS: u64 = 16;
 
 /// That process, seen from here; killed when dropped.
 pub struct FarEnd {
@@ -40,9 +37,9 @@ impl FarEnd {
         FarEnd { child, input, output, upstream }
     }
 
-    /// Whom to ask for what from now on.
-    pub fn aim(&mut self, gateway: SocketAddr, path: &str, token: &str) {
-        writeln!(self.input, "{gateway} {path} {token}").unwrap();
+    /// Whom to ask for what from now on, on so many connections at once, each as soon as it is answered.
+    pub fn aim(&mut self, connections: u64, gateway: SocketAddr, path: &str, token: &str) {
+        writeln!(self.input, "{connections} {gateway} {path} {token}").unwrap();
     }
 
     /// Sends so many orders; returns how many were not answered well.
@@ -66,10 +63,11 @@ pub fn run() -> ExitCode {
     std::thread::spawn(move || lean::serve(listener, "{}"));
     let mut lines = std::io::stdin().lines().map_while(Result::ok);
     let Some(aim) = lines.next() else { return ExitCode::SUCCESS };
-    let [gateway, path, token] = aim.split(' ').collect::<Vec<_>>()[..] else { return ExitCode::FAILURE };
+    let [connections, gateway, path, token] = aim.split(' ').collect::<Vec<_>>()[..] else { return ExitCode::FAILURE };
+    let connections: u64 = connections.parse().unwrap();
     let gateway: SocketAddr = gateway.parse().unwrap();
     let request = request(path, token);
-    let mut clients: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::open(gateway)).collect();
+    let mut clients: Vec<Connection> = (0..connections).map(|_| Connection::open(gateway)).collect();
     for line in lines {
         let orders: u64 = line.parse().unwrap();
         let failed: u64 = std::thread::scope(|scope| {
@@ -77,7 +75,7 @@ pub fn run() -> ExitCode {
                 .iter_mut()
                 .zip(0..)
                 .map(|(client, at)| {
-                    let share = orders / CONNECTIONS + u64::from(at < orders % CONNECTIONS);
+                    let share = orders / connections + u64::from(at < orders % connections);
                     let request = &request;
                     scope.spawn(move || (0..share).filter(|_| !client.ask(request)).count() as u64)
                 })

@@ -119,7 +119,8 @@ fn generation(plan: Arc<Plan>, tokens: Tokens, metrics: &Metrics, capabilities: 
     generation
 }
 
-/// The defaults, but for the slots of the sandbox: each takes 13 GiB of address space, and valgrind has 64.
+/// The defaults, but for what valgrind cannot bear: a slot of the sandbox takes 13 GiB of address space, of which it has
+/// 64, and a call takes fifty times as long.
 fn config(upstream: SocketAddr) -> String {
     let issuers = Issuer::yaml(upstream);
     let tokens = "auth: { issuers: [idp], scopes: [\"orders:write\"] }";
@@ -129,7 +130,7 @@ fn config(upstream: SocketAddr) -> String {
          listeners:\n  - {{ name: http, address: \"127.0.0.1:0\" }}\n\
          {issuers}\
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{upstream}\"] }}\n\
-         plugins: {{ dir: ., instances: 2 }}\n\
+         plugins: {{ dir: ., instances: 2, cpu: 10s, wall: 60s }}\n\
          routes:\n\
          \x20 - {{ name: {ORDERS}, path: /v1/orders, methods: [POST], {tokens}, forward: {{ upstreams: [erp] }} }}\n\
          \x20 - {{ name: {MAPPED}, path: /v1/mapped, methods: [POST], plugin: map, {tokens}, \

@@ -14,12 +14,19 @@ use crate::stage::{Prepared, Stage, Turns};
 
 /// Known token, upstream.
 pub const FORWARDED: &str = "whole/forwarded";
-/// The same through order-map.
+/// The same through order-map, on as many connections as there are slots: with more, calls that valgrind makes long enough
+/// to be interrupted would find none.
 pub const MAPPED: &str = "whole/mapped";
+/// Connections of a request without a plugin.
+const CONNECTIONS: u64 = 16;
+/// Slots of the sandbox, for which valgrind has room.
+const SLOTS: u64 = 4;
 
 pub fn stages() -> Vec<Stage> {
-    let stage = |name: &'static str, path: &'static str| Stage::new(name, move |house| serve(house, name, path)).slow();
-    vec![stage(FORWARDED, "/v1/orders"), stage(MAPPED, "/v1/mapped")]
+    let stage = |name: &'static str, path: &'static str, connections| {
+        Stage::new(name, move |house| serve(house, name, path, connections)).slow()
+    };
+    vec![stage(FORWARDED, "/v1/orders", CONNECTIONS), stage(MAPPED, "/v1/mapped", SLOTS)]
 }
 
 struct Served {
@@ -42,7 +49,7 @@ impl Drop for Served {
 }
 
 /// Starts both ends, and waits until the gateway has the issuer's keys.
-fn serve<'h>(house: &'h House, name: &str, path: &str) -> Prepared<'h> {
+fn serve<'h>(house: &'h House, name: &str, path: &str, connections: u64) -> Prepared<'h> {
     let mut far_end = FarEnd::start();
     let dir = house.dir(name);
     std::fs::create_dir_all(&dir).unwrap();
@@ -51,7 +58,7 @@ fn serve<'h>(house: &'h House, name: &str, path: &str) -> Prepared<'h> {
     let worker = WorkerCommand { program: std::env::current_exe().unwrap(), args: vec![COMPILE_WORKER.to_owned()] };
     let loaded = sluis_edge::load::load(&config).unwrap();
     let running = server::start(loaded, Options { config, worker, upgrade: false }).unwrap();
-    far_end.aim(running.listeners[0].1, path, &house.issuer.token(TENANT, "user-whole").unwrap());
+    far_end.aim(connections, running.listeners[0].1, path, &house.issuer.token(TENANT, "user-whole").unwrap());
     let mut tries = 0;
     while far_end.send(1) > 0 {
         tries += 1;
@@ -74,7 +81,7 @@ fn config(house: &House, far_end: &FarEnd) -> String {
          admin: {{ address: \"127.0.0.1:0\" }}\n\
          {issuers}\
          upstreams:\n  - {{ name: erp, endpoints: [\"http://{erp}\"] }}\n\
-         plugins: {{ dir: {components}, instances: 4 }}\n\
+         plugins: {{ dir: {components}, instances: {SLOTS}, cpu: 10s, wall: 60s }}\n\
          routes:\n\
          \x20 - {{ name: orders, path: /v1/orders, methods: [POST], {tokens}, forward: {{ upstreams: [erp] }} }}\n\
          \x20 - {{ name: mapped, path: /v1/mapped, methods: [POST], plugin: map, {tokens}, \
