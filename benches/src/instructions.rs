@@ -19,8 +19,8 @@ const SCHEMA: u32 = 1;
 /// What one stage costs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// Instructions of a turn in user space, all threads.
-    pub instructions: f64,
+    /// Instructions of a turn in user space, all threads; none where the stage cannot be counted.
+    pub instructions: Option<f64>,
     /// CPU time of a turn in nanoseconds, the kernel's included, all threads.
     pub nanoseconds: f64,
     /// Turns that were counted; a comparison counts as many.
@@ -186,7 +186,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("base.json");
         let mut figures = Figures::new(origin("release"));
-        let figure = Figure { instructions: 812.5, nanoseconds: 140.25, turns: 65_536 };
+        let figure = Figure { instructions: Some(812.5), nanoseconds: 140.25, turns: 65_536 };
         figures.stages.insert("router/find/10".to_owned(), figure);
         figures.save(&file).unwrap();
         assert_eq!(Figures::load(&file, &origin("release")).unwrap(), figures);

@@ -82,10 +82,10 @@ fn measure(args: &Args) -> Result<bool, Error> {
         let figure = figure(stage, &house, before.map(|before| before.turns))?;
         let net = net(stage, figure, &figures.stages);
         figures.stages.insert(stage.name.clone(), figure);
-        let change = args
-            .compare
-            .as_ref()
-            .map(|_| Change::of(before.map(|before| before.instructions), figure.instructions, args.gate));
+        let change = match (args.compare.is_some(), figure.instructions) {
+            (true, Some(now)) => Some(Change::of(before.and_then(|before| before.instructions), now, args.gate)),
+            _ => None,
+        };
         row(stage, net, change);
         if matches!(change, Some(Change::More(_))) {
             more.push(stage.name.as_str());
@@ -133,7 +133,10 @@ fn figure(stage: &Stage, house: &Shared, turns: Option<u64>) -> Result<Figure, E
     // A power of four, so that a stage has as many turns from run to run.
     let enough = (COUNTED.as_nanos() as f64 / turn).max(4.0).log(4.0).round() as u32;
     let turns = turns.unwrap_or_else(|| 4_u64.pow(enough));
-    let instructions = count(&stage.name, turns)? as f64 / turns as f64 / pieces;
+    let instructions = match stage.uncounted {
+        Some(_) => None,
+        None => Some(count(&stage.name, turns)? as f64 / turns as f64 / pieces),
+    };
     Ok(Figure { instructions, nanoseconds: turn / pieces, turns })
 }
 
@@ -229,11 +232,13 @@ fn counting_ends(turns: u64) {
 /// The stage's own share of its figure.
 pub fn net(stage: &Stage, figure: Figure, figures: &BTreeMap<String, Figure>) -> Figure {
     let Some(other) = stage.beyond.and_then(|other| figures.get(other)) else { return figure };
-    let instructions = figure.instructions - other.instructions;
+    let instructions = figure.instructions.zip(other.instructions).map(|(all, other)| all - other);
     Figure { instructions, nanoseconds: figure.nanoseconds - other.nanoseconds, ..figure }
 }
 
 fn row(stage: &Stage, figure: Figure, change: Option<Change>) {
+    let instructions = figure.instructions.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
     let change = change.map_or_else(String::new, |change| change.to_string());
-    println!("{:<32} {:>14.0} {:>12.0}   {change}", stage.name, figure.instructions, figure.nanoseconds);
+    let note = stage.uncounted.map_or_else(String::new, |why| format!("not counted: {why}"));
+    println!("{:<32} {instructions:>14} {:>12.0}   {change}{note}", stage.name, figure.nanoseconds);
 }

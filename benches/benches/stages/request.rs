@@ -60,21 +60,22 @@ pub fn print(figures: &BTreeMap<String, Figure>, house: &Shared) {
 }
 
 fn table(title: &str, parts: &[(&str, Figure)], whole: Figure, kernel: f64) {
-    let instructions = parts.iter().map(|(_, figure)| figure.instructions).sum::<f64>();
-    let nanoseconds = parts.iter().map(|(_, figure)| figure.nanoseconds).sum::<f64>();
+    let sum_of = |count: fn(&Figure) -> Option<f64>| parts.iter().map(|(_, figure)| count(figure)).sum::<Option<f64>>();
+    let instructions = sum_of(|figure| figure.instructions);
+    let nanoseconds = sum_of(|figure| Some(figure.nanoseconds)).unwrap_or_default();
     let line = |what: &str, instructions: Option<f64>, nanoseconds: f64| {
         let instructions = instructions.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
         println!("{what:<32} {instructions:>14} {nanoseconds:>12.0}");
     };
     println!("\n{title:<32} {:>14} {:>12}", "instructions", "CPU ns");
     for (name, figure) in parts {
-        line(name, Some(figure.instructions), figure.nanoseconds);
+        line(name, figure.instructions, figure.nanoseconds);
     }
-    line("together", Some(instructions), nanoseconds);
-    let rest = whole.instructions - instructions;
-    line("sockets, runtime, timers", Some(rest), whole.nanoseconds - kernel - nanoseconds);
+    line("together", instructions, nanoseconds);
+    let rest = whole.instructions.zip(instructions).map(|(whole, parts)| whole - parts);
+    line("sockets, runtime, timers", rest, whole.nanoseconds - kernel - nanoseconds);
     line("the kernel", None, kernel);
-    line("the whole request", Some(whole.instructions), whole.nanoseconds);
+    line("the whole request", whole.instructions, whole.nanoseconds);
 }
 
 /// Nanoseconds of a turn that the kernel takes for this process.

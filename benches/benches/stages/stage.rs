@@ -36,6 +36,8 @@ pub struct Stage {
     pub pieces: u64,
     /// Turns take milliseconds: a few samples have to do.
     pub slow: bool,
+    /// Why it cannot be counted, where it cannot.
+    pub uncounted: Option<&'static str>,
     prepare: Box<dyn for<'h> Fn(&'h Shared) -> Prepared<'h>>,
 }
 
@@ -43,7 +45,7 @@ impl Stage {
     /// A stage that `prepare` makes ready.
     pub fn new(name: impl Into<String>, prepare: impl for<'h> Fn(&'h Shared) -> Prepared<'h> + 'static) -> Stage {
         let prepare = Box::new(prepare);
-        Stage { name: name.into(), beyond: None, pieces: 1, slow: false, prepare }
+        Stage { name: name.into(), beyond: None, pieces: 1, slow: false, uncounted: None, prepare }
     }
 
     /// The stage, less the cost of the stage of this name.
@@ -59,6 +61,11 @@ impl Stage {
     /// The stage, with turns that take milliseconds.
     pub fn slow(self) -> Stage {
         Stage { slow: true, ..self }
+    }
+
+    /// The stage, which is timed only, and why.
+    pub fn uncounted(self, why: &'static str) -> Stage {
+        Stage { uncounted: Some(why), ..self }
     }
 
     /// The stage, with its turns ready to be taken.
