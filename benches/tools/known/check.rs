@@ -24,7 +24,7 @@ pub struct Check {
     #[arg(long, default_value_t = 30)]
     seconds: u32,
     /// Connections: fewer than the stall needs, so that most of its requests wait for one
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Sending threads
     #[arg(long, default_value_t = 1)]
