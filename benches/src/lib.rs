@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 pub mod agent;
 pub mod client;
 pub mod compare;
@@ -32,6 +34,19 @@ pub mod workload;
 
 /// Whatever went wrong; these programs print it and end.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a tool ends: with `broken` where what it looked at did not hold, and with 1 where it could not look, which it says.
+#[allow(clippy::print_stderr)]
+pub fn ended(held: Result<bool, Error>, broken: u8) -> ExitCode {
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(broken),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// An order of 993 bytes with seven lines: the body of every request here, of the shape and size that the gateways
 /// beside us are measured with.

@@ -1,6 +1,6 @@
 //! The load generator held against what is known: a server whose every delay is programmed, and the highest rate that the
 //! generator itself can send.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 #[path = "known/check.rs"]
 mod check;
@@ -98,14 +98,7 @@ fn main() -> ExitCode {
             Ok(true)
         }),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    sluis_bench::ended(done, 1)
 }
 
 /// Runs a schedule of numbered requests against a server in the clear, HTTP/1.1.

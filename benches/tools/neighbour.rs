@@ -5,7 +5,7 @@
 //! latency counts from that moment. The neighbour is a closed loop: so many connections, each sending as fast as it
 //! is answered, from a thread that gives way to all others: it stands for other machines, which take no time from this
 //! one, and what the gateway leaves of two cores is enough to keep it busy.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,13 +62,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    sluis_bench::ended(run(&Args::parse()).map(|()| true), 1)
 }
 
 fn run(args: &Args) -> Result<(), Error> {

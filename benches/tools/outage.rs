@@ -3,7 +3,7 @@
 //!
 //! Orders come in an open loop as CloudEvents with a key each, one in ten of them by a critical route; the ERP stand-in
 //! remembers what it got and when.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,14 +77,7 @@ pub struct Course {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(99),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    sluis_bench::ended(run(&Args::parse()), 99)
 }
 
 fn run(args: &Args) -> Result<bool, Error> {

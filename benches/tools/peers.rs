@@ -92,13 +92,7 @@ struct Programs {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    sluis_bench::ended(run(&Args::parse()).map(|()| true), 1)
 }
 
 fn run(args: &Args) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What many tenants cost: every one with a component of its own, start with and without compiled artefacts, one request
 //! to each, memory, and the CPU of a request by the order in which they come.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,13 +47,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    sluis_bench::ended(run(&Args::parse()).map(|()| true), 1)
 }
 
 fn run(args: &Args) -> Result<(), Error> {
