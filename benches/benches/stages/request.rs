@@ -60,9 +60,9 @@ pub fn print(figures: &BTreeMap<String, Figure>, house: &Shared) {
 }
 
 fn table(title: &str, parts: &[(&str, Figure)], whole: Figure, kernel: f64) {
-    let sum_of = |count: fn(&Figure) -> Option<f64>| parts.iter().map(|(_, figure)| count(figure)).sum::<Option<f64>>();
-    let instructions = sum_of(|figure| figure.instructions);
-    let nanoseconds = sum_of(|figure| Some(figure.nanoseconds)).unwrap_or_default();
+    // None where one of them was not counted.
+    let instructions = parts.iter().map(|(_, figure)| figure.instructions).sum::<Option<f64>>();
+    let nanoseconds = parts.iter().map(|(_, figure)| figure.nanoseconds).sum::<f64>();
     let line = |what: &str, instructions: Option<f64>, nanoseconds: f64| {
         let instructions = instructions.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
         println!("{what:<32} {instructions:>14} {nanoseconds:>12.0}");
